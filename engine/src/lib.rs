@@ -1,0 +1,1 @@
+//! Hypostyle: a pillar-parallel, Byzantine-fault-tolerant replication engine.

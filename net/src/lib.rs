@@ -1,0 +1,1 @@
+//! Frames, handshake, link MACs and the mio event loop of Hypostyle.

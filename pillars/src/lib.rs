@@ -1,0 +1,1 @@
+//! The PBFT core of one pillar of Hypostyle: a pure step function.

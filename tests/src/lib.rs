@@ -1,0 +1,1 @@
+//! Scenario, process and layering tests of Hypostyle.

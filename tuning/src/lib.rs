@@ -1,0 +1,1 @@
+//! Finds pillar count, batch and thread placement for a machine and a workload.
