@@ -1,1 +1,25 @@
 //! Signature suites, key files, digests, Merkle trees, seals and the verification pool of Hypostyle.
+#![forbid(unsafe_code)]
+
+pub mod merkle;
+
+mod digest;
+mod domain;
+mod identity;
+mod key;
+mod key_file;
+mod keyring;
+mod p256;
+mod seal;
+mod suite;
+mod verified;
+
+pub use digest::{Hasher, sha256};
+pub use domain::{Domain, SIGNED_LEN, Signer, Tag};
+pub use identity::Identity;
+pub use key::{KeyError, PublicKey, SigningKey, VerifyingKey};
+pub use key_file::{KeyFileError, read_key, write_key};
+pub use keyring::Keyring;
+pub use seal::{Entry, SEAL_ENTRIES_MAX, Seal};
+pub use suite::{SIGNATURE_LEN_MAX, SUITES, Suite, UnknownSuite};
+pub use verified::{Claim, Refused, Signed, Verified};
