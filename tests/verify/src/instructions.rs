@@ -1,0 +1,135 @@
+//! `cargo verify instructions`: how many instructions an operation costs. Unlike seconds, they repeat on a busy machine.
+//!
+//! The workloads are the binary `instructions` of `hypostyle-tests`. callgrind counts only inside its function
+//! `measured`, so that making keys and verifying signatures beforehand cost nothing.
+
+use crate::baseline::{Baseline, Counts, TOLERANCE_PERCENT, Verdict};
+use crate::tools;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+const MACHINE: &str =
+    if cfg!(all(target_arch = "x86_64", target_os = "linux")) { "x86_64-linux" } else { "another" };
+
+/// Counts, then compares with the committed counts or replaces them.
+pub(crate) fn run(bless: bool) -> ExitCode {
+    if !tools::has_valgrind() {
+        println!("valgrind is not installed: instruction counts skipped (apt-get install valgrind)");
+        return ExitCode::SUCCESS;
+    }
+    match count_all().and_then(|counts| if bless { write(counts) } else { compare(&counts) }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            println!("\ncargo verify instructions: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn count_all() -> Result<Counts, String> {
+    println!("==> instructions: building the workloads in release");
+    let started = Instant::now();
+    let binary = build()?;
+    println!("    {:.1} s\n==> instructions: counting", started.elapsed().as_secs_f64());
+    let names = text_of(Command::new(&binary).arg("--list"))?.0;
+    names.lines().map(|name| Ok((name.to_string(), count(&binary, name)?))).collect()
+}
+
+/// Builds the workloads and returns where cargo put them.
+fn build() -> Result<PathBuf, String> {
+    let mut command = tools::cargo();
+    command.args(["build", "--release", "--locked", "--package", "hypostyle-tests", "--bin", "instructions"]);
+    command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
+    let output = command.output().map_err(|error| format!("cargo could not be started: {error}"))?;
+    if !output.status.success() {
+        return Err("the workloads don't build".into());
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let found = messages.lines().rev().find_map(|line| Some(line.split_once("\"executable\":\"")?.1));
+    let path = found.and_then(|rest| Some(rest.split_once('"')?.0));
+    path.map(PathBuf::from).ok_or_else(|| "cargo named no executable".into())
+}
+
+/// Instructions per operation of one workload.
+fn count(binary: &PathBuf, name: &str) -> Result<f64, String> {
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--toggle-collect=*measured*", "--callgrind-out-file=/dev/null"]);
+    let (printed, said) = text_of(command.arg(binary).arg(name))?;
+    let operations = number_after(&printed, "operations").filter(|&operations| operations > 0.0);
+    let instructions = number_after(&said, "Collected :").filter(|&instructions| instructions > 0.0);
+    match (instructions, operations) {
+        (Some(instructions), Some(operations)) => {
+            let each = instructions / operations;
+            println!("    {name:<32}{each:>12.1}");
+            Ok(each)
+        }
+        _ => Err(format!("{name}: nothing was counted:\n{printed}{said}")),
+    }
+}
+
+/// What a program printed: output and errors. A failure shows both.
+fn text_of(command: &mut Command) -> Result<(String, String), String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?}: {error}"))?;
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() {
+        Ok((printed, said))
+    } else {
+        Err(format!("{command:?}: {}\n{printed}{said}", output.status))
+    }
+}
+
+fn number_after(text: &str, label: &str) -> Option<f64> {
+    text.split_once(label)?.1.split_whitespace().next()?.parse().ok()
+}
+
+fn baseline_path() -> PathBuf {
+    tools::root().join("tests/instructions.toml")
+}
+
+fn compiler() -> String {
+    let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let version = text_of(Command::new(compiler).arg("--version")).map(|(version, _)| version);
+    version.unwrap_or_default().split(" (").next().unwrap_or_default().trim().to_string()
+}
+
+fn write(counts: Counts) -> Result<(), String> {
+    let path = baseline_path();
+    let baseline = Baseline { machine: MACHINE.into(), compiler: compiler(), counts };
+    fs::write(&path, baseline.to_toml()).map_err(|error| format!("{}: {error}", path.display()))?;
+    println!("\nwritten to tests/instructions.toml");
+    Ok(())
+}
+
+fn compare(counts: &Counts) -> Result<(), String> {
+    let path = baseline_path();
+    let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let baseline = Baseline::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    if baseline.machine != MACHINE {
+        println!("\nthe baseline is of {}, this is {MACHINE}: not compared", baseline.machine);
+        return Ok(());
+    }
+    let verdicts = baseline.compare(counts);
+    println!("\n==> against tests/instructions.toml ({})", baseline.compiler);
+    for (name, verdict) in &verdicts {
+        println!("    {name:<32}{}", worded(verdict));
+    }
+    if verdicts.values().all(Verdict::holds) {
+        return Ok(());
+    }
+    Err(format!(
+        "counts moved by more than {TOLERANCE_PERCENT} %. If that is meant: cargo verify instructions --bless, \
+         and say why in the commit"
+    ))
+}
+
+fn worded(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Same { percent } => format!("{percent:>+11.1} %"),
+        Verdict::Differs { percent } => format!("{percent:>+11.1} %  FAILED"),
+        Verdict::New => "not in the baseline  FAILED".into(),
+        Verdict::Gone => "in the baseline, but no such workload  FAILED".into(),
+    }
+}
