@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::key::{KeyError, SigningKey};
 
 /// A 4096-bit key needs about 3,300 bytes.
-const KEY_FILE_MAX: u64 = 16 * 1024;
+const KEY_FILE_MAX: usize = 16 * 1024;
 
 /// Why a key file can't be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +77,8 @@ pub fn read_key(path: &Path) -> Result<SigningKey, KeyFileError> {
         return Err(KeyFileError::Mode { path: path.into(), mode });
     }
     // The capacity keeps the buffer from growing, which would leave copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_FILE_MAX as usize));
-    file.take(KEY_FILE_MAX).read_to_end(&mut bytes).map_err(|error| io_error(path, error))?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_FILE_MAX));
+    file.take(KEY_FILE_MAX as u64).read_to_end(&mut bytes).map_err(|error| io_error(path, error))?;
     let text = std::str::from_utf8(&bytes).map_err(|_| KeyError::Pem);
     text.and_then(SigningKey::from_pem).map_err(|error| KeyFileError::Key { path: path.into(), error })
 }

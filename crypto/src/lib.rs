@@ -1,4 +1,4 @@
-//! Signature suites, key files, digests, Merkle trees, seals and the verification pool of Hypostyle.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 pub mod merkle;
@@ -10,6 +10,7 @@ mod key;
 mod key_file;
 mod keyring;
 mod p256;
+mod pool;
 mod seal;
 mod suite;
 mod verified;
@@ -20,6 +21,7 @@ pub use identity::Identity;
 pub use key::{KeyError, PublicKey, SigningKey, VerifyingKey};
 pub use key_file::{KeyFileError, read_key, write_key};
 pub use keyring::Keyring;
+pub use pool::{Class, DESK_MESSAGES_MAX, DESK_SIGNATURES_MAX, Desk, Finished, Pool};
 pub use seal::{Entry, SEAL_ENTRIES_MAX, Seal};
 pub use suite::{SIGNATURE_LEN_MAX, SUITES, Suite, UnknownSuite};
 pub use verified::{Claim, Refused, Signed, Verified};
