@@ -1,1 +1,3 @@
 //! Hypostyle: a pillar-parallel, Byzantine-fault-tolerant replication engine.
+
+pub mod config;

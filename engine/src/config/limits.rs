@@ -1,0 +1,92 @@
+//! What the configuration bounds: the largest frames, and the memory of a replica.
+
+use hypostyle_crypto::SEAL_ENTRIES_MAX;
+
+use super::cluster::ClusterConfig;
+
+/// A statement on the wire: kind, pillar, view, seq, digest.
+const STATEMENT: usize = 1 + 2 + 8 + 8 + 32;
+/// A seal's largest entry: type, pillar, digest.
+const SEAL_ENTRY: usize = 1 + 2 + 32;
+/// What surrounds one message: kind, ids, counts and lengths.
+const MESSAGE_HEADER: usize = 128;
+/// What surrounds a request inside a body or a frame: lengths, ids, floor, flags.
+const REQUEST_HEADER: usize = 64;
+/// A reply's record: number, request digest, kind, length, result or its digest.
+const RECORD: usize = 8 + 16 + 1 + 4 + 32;
+/// What surrounds a result sent whole: record index and length.
+const ATTACHMENT_HEADER: usize = 2 + 4;
+/// A Merkle path: as many digests as a tree of 2^32 leaves has levels.
+const PATH: usize = 32 * 32;
+
+impl ClusterConfig {
+    /// The largest seal: its entries and one signature.
+    #[must_use]
+    pub fn seal_max(&self) -> usize {
+        MESSAGE_HEADER + SEAL_ENTRIES_MAX * SEAL_ENTRY + self.auth.signature_len()
+    }
+
+    /// The largest bundle with its seal: 5.9 KB at `bundle` 64 and rsa-2048 (protocol.md says 5.8).
+    #[must_use]
+    pub fn sealed_bundle_max(&self) -> usize {
+        usize::from(self.bundle) * STATEMENT + self.seal_max()
+    }
+
+    /// The largest body: a full batch, and what frames each of its requests (at most `batch_max`, one operation each).
+    #[must_use]
+    pub fn body_max(&self) -> usize {
+        MESSAGE_HEADER + self.batch_bytes + self.batch_max as usize * REQUEST_HEADER
+    }
+
+    /// The worst VIEW-CHANGE: for every slot of the window a prepared certificate of 2f+1 bundles, and the stable
+    /// checkpoint's 2f+1, no bundle shared by two: (2f+1)·(L+1) sealed bundles and the own signature.
+    #[must_use]
+    pub fn view_change_max(&self) -> usize {
+        let bundles = self.quorum() * (self.window as usize + 1);
+        MESSAGE_HEADER + bundles * self.sealed_bundle_max() + self.auth.signature_len()
+    }
+
+    /// The worst NEW-VIEW: 2f+1 VIEW-CHANGEs named by digest, and a statement for each slot of the window in bundles.
+    #[must_use]
+    pub fn new_view_max(&self) -> usize {
+        let names = self.quorum() * (2 + 32);
+        let bundles = (self.window as usize).div_ceil(usize::from(self.bundle));
+        MESSAGE_HEADER + names + bundles * self.sealed_bundle_max() + self.auth.signature_len()
+    }
+
+    /// The largest frame between replicas: no setting, but the largest message that a correct replica can send.
+    #[must_use]
+    pub fn frame_max_replica(&self) -> usize {
+        // A forwarded request and a commit certificate are smaller than a body and a VIEW-CHANGE.
+        self.body_max().max(self.view_change_max()).max(self.new_view_max())
+    }
+
+    /// The bytes of whole results after which a reply message to one client is closed.
+    #[must_use]
+    pub fn reply_attachments_max(&self) -> usize {
+        self.client_result_bytes
+    }
+
+    /// The largest frame between replica and client: a request, or a reply with a record for every number of the
+    /// client's window and whole results up to [`reply_attachments_max`](Self::reply_attachments_max), the last of
+    /// which may begin just below that.
+    #[must_use]
+    pub fn frame_max_client(&self) -> usize {
+        let request = MESSAGE_HEADER + self.request_max + REQUEST_HEADER;
+        let records = self.client_window as usize * (RECORD + ATTACHMENT_HEADER);
+        let attachments = self.reply_attachments_max() + self.reply_max;
+        let reply = MESSAGE_HEADER + records + attachments + PATH + self.seal_max();
+        request.max(reply)
+    }
+
+    /// What a replica may come to hold: two windows of full batches for each pillar, the latest VIEW-CHANGE of every
+    /// replica and pillar, and what is kept for one that catches up: 2·P·L·body + n·P·VIEW-CHANGE + `catch_up_bytes`.
+    #[must_use]
+    pub fn memory_bound(&self) -> u64 {
+        let wide = |size: usize| u64::try_from(size).expect("64 bits hold a size");
+        let pillars = u64::from(self.pillars);
+        let batches = 2 * pillars * u64::from(self.window) * wide(self.body_max());
+        let view_changes = wide(self.n()) * pillars * wide(self.view_change_max());
+        batches + view_changes + wide(self.catch_up_bytes)
+    }
+}

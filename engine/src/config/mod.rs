@@ -1,0 +1,24 @@
+//! Configuration: `cluster.toml` (what all members agree on), `replica.toml` (one machine), and a replica's home.
+
+mod canonical;
+mod check;
+mod cluster;
+mod cluster_file;
+mod document;
+mod error;
+mod field;
+mod limits;
+mod overrides;
+mod replica;
+mod value;
+
+pub use canonical::{Difference, first_difference};
+pub use cluster::{Assign, ClientAuth, ClientEntry, ClusterConfig, Leaders, ReplicaEntry, Replies};
+pub use error::{ConfigError, Place};
+pub use overrides::Overrides;
+pub use replica::{Cores, Count, Durability, Executor, Limits, ReplicaConfig};
+
+/// The names of all settings, as overrides use them.
+fn setting_names() -> Vec<&'static str> {
+    cluster::FIELDS.iter().map(|field| field.global).chain(replica::setting_names()).collect()
+}
