@@ -1,1 +1,21 @@
-//! The PBFT core of one pillar of Hypostyle: a pure step function.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod batches;
+mod clients;
+mod config;
+mod log;
+pub mod message;
+mod outbox;
+mod pillar;
+mod placement;
+mod rejected;
+mod requests;
+mod slot;
+mod votes;
+
+pub use config::Config;
+pub use outbox::{CheckpointVote, Decided, Demand, Executed, Input, Output, Stable, Target};
+pub use pillar::{Admission, Pillar, Progress, Source};
+pub use placement::{Assign, Leaders, assigned_pillar, crosses_run, primary};
+pub use rejected::Rejected;

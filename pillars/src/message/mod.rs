@@ -1,0 +1,113 @@
+//! What replicas and clients say: byte formats, and the structural checks a decoder makes.
+//!
+//! All integers are little-endian. A decoder checks every length and refuses trailing bytes, so that
+//! `encode(decode(b)) == b` for every `b` it accepts.
+
+mod body;
+mod bundle;
+mod reader;
+mod request;
+mod statement;
+mod status;
+
+use bytes::Bytes;
+use hypostyle_crypto::{Claim, Signed};
+
+pub use body::{Body, BodyBuilder, RequestRef};
+pub use bundle::{Bundle, SealedBundle};
+pub use reader::Reader;
+pub use request::{Request, RequestLimits, encode_request};
+pub use statement::{BUNDLE_MAX, Kind, STATEMENT_BYTES, Statement};
+pub use status::{STATUS_WANTED_MAX, Status, WantedBody};
+
+/// Why bytes are not a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed {message}: {what}")]
+pub struct Malformed {
+    /// Which message it claimed to be.
+    pub message: &'static str,
+    /// What is wrong with it.
+    pub what: &'static str,
+}
+
+/// A decoded message whose signatures nobody has checked yet. After [`hypostyle_crypto::Keyring::verify`] it is what
+/// [`crate::Pillar::step`] accepts.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// A client's request, from itself or passed on by a backup.
+    Request(Request),
+    /// A batch's content.
+    Body(Body),
+    /// Statements of one replica with their seal.
+    Bundle(SealedBundle),
+}
+
+impl Signed for Message {
+    fn claims(&self) -> usize {
+        match self {
+            Self::Request(_) | Self::Bundle(_) => 1,
+            Self::Body(body) => body.claims(),
+        }
+    }
+
+    fn claim(&self, index: usize) -> Claim<'_> {
+        match self {
+            Self::Request(request) => request.claim(index),
+            Self::Body(body) => body.claim(index),
+            Self::Bundle(bundle) => bundle.claim(index),
+        }
+    }
+}
+
+/// A payload of a link between replicas: one type byte, then the message.
+#[derive(Clone, Debug)]
+pub enum PeerFrame {
+    /// Something signed.
+    Message(Message),
+    /// Where a replica stands: a hint, changes no vote.
+    Status(Status),
+}
+
+impl PeerFrame {
+    /// Type byte of a [`Body`].
+    pub const BODY: u8 = 1;
+    /// Type byte of a [`SealedBundle`].
+    pub const BUNDLE: u8 = 2;
+    /// Type byte of a [`Status`].
+    pub const STATUS: u8 = 3;
+    /// Type byte of a [`Request`] passed on by a backup.
+    pub const REQUEST: u8 = 4;
+
+    /// Decodes the payload of a frame.
+    ///
+    /// # Errors
+    /// When it is not exactly one well-formed message within `limits`.
+    pub fn decode(payload: &Bytes, limits: &FrameLimits) -> Result<Self, Malformed> {
+        let Some(&kind) = payload.first() else {
+            return Err(Malformed { message: "frame", what: "empty" });
+        };
+        let rest = payload.slice(1..);
+        Ok(match kind {
+            Self::BODY => Self::Message(Message::Body(Body::decode(rest, limits)?)),
+            Self::BUNDLE => Self::Message(Message::Bundle(SealedBundle::decode(rest, limits)?)),
+            Self::STATUS => Self::Status(Status::decode(&rest)?),
+            Self::REQUEST => Self::Message(Message::Request(Request::decode(rest, &limits.request)?)),
+            _ => return Err(Malformed { message: "frame", what: "unknown type byte" }),
+        })
+    }
+}
+
+/// What the configuration allows a frame to hold: with the bytes, all that validity depends on.
+#[derive(Clone, Debug)]
+pub struct FrameLimits {
+    /// For each request, inside a body too.
+    pub request: RequestLimits,
+    /// Most operations in a body.
+    pub batch_max: u32,
+    /// Most bytes of requests in a body.
+    pub batch_bytes: usize,
+    /// Number of replicas.
+    pub replicas: u16,
+    /// Who leads which view of which pillar.
+    pub leaders: crate::Leaders,
+}

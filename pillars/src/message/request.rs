@@ -1,0 +1,223 @@
+use bytes::Bytes;
+use hypostyle_app_api::{ClientId, Digest, Number};
+use hypostyle_crypto::{Claim, Identity, Signed, Signer, Tag, sha256};
+
+use super::{Malformed, Reader};
+use crate::placement::crosses_run;
+
+/// One or more operations of one client under one signature.
+///
+/// Bytes: client u32 ‖ first number u64 ‖ acknowledged floor u64 ‖ flags u8 (0) ‖ count u16 ‖ count × (length u32 ‖
+/// operation) ‖ authenticator: kind u8 (0 = signature) ‖ length u16 ‖ signature. The digest covers all before the
+/// authenticator, so that a request keeps its identity whatever authenticates it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    bytes: Bytes,
+    header: Header,
+}
+
+/// What of a request depends on the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestLimits {
+    /// Registered clients: ids are below it.
+    pub clients: u32,
+    /// Most operations in a request.
+    pub request_operations: u16,
+    /// Most bytes of a request, authenticator included.
+    pub request_max: usize,
+}
+
+/// The fixed part, and where the variable parts lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) client: ClientId,
+    pub(super) first: Number,
+    pub(super) floor: Number,
+    pub(super) count: u16,
+    pub(super) digest: Digest,
+    /// Where the operations end and the authenticator begins.
+    pub(super) signed: usize,
+}
+
+/// Bytes before the operations.
+pub(super) const HEADER_BYTES: usize = 4 + 8 + 8 + 1 + 2;
+/// Bytes of the authenticator before the signature.
+pub(super) const AUTHENTICATOR_BYTES: usize = 1 + 2;
+const SIGNATURE: u8 = 0;
+
+impl Request {
+    /// Decodes a request and computes its digest.
+    ///
+    /// # Errors
+    /// When the bytes are not exactly one request, or break a limit.
+    pub fn decode(bytes: Bytes, limits: &RequestLimits) -> Result<Self, Malformed> {
+        let header = decode_header(&bytes, limits)?;
+        Ok(Self { bytes, header })
+    }
+
+    /// The request as received.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Who sent it.
+    #[must_use]
+    pub fn client(&self) -> ClientId {
+        self.header.client
+    }
+
+    /// Number of its first operation; the others follow consecutively.
+    #[must_use]
+    pub fn first(&self) -> Number {
+        self.header.first
+    }
+
+    /// All numbers up to this one are acknowledged: their results may be forgotten, and those never executed are void.
+    #[must_use]
+    pub fn floor(&self) -> Number {
+        self.header.floor
+    }
+
+    /// How many operations it holds.
+    #[must_use]
+    pub fn count(&self) -> u16 {
+        self.header.count
+    }
+
+    /// Identity of the request: SHA-256 over header and operations.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.header.digest
+    }
+
+    /// Where the operations end and the authenticator begins.
+    pub(super) fn signed_len(&self) -> usize {
+        self.header.signed
+    }
+
+    /// Its operations in order.
+    pub fn operations(&self) -> impl Iterator<Item = &[u8]> {
+        operations(&self.bytes[..self.header.signed])
+    }
+}
+
+impl Signed for Request {
+    fn claims(&self) -> usize {
+        1
+    }
+
+    fn claim(&self, _index: usize) -> Claim<'_> {
+        claim(&self.bytes, self.header.client, self.header.digest, self.header.signed)
+    }
+}
+
+/// Encodes and signs a request of `client`.
+///
+/// # Panics
+/// When there are more than 65,535 operations or one is longer than 4 GiB: callers check against the configuration.
+#[must_use]
+pub fn encode_request(
+    identity: &Identity,
+    client: ClientId,
+    first: Number,
+    floor: Number,
+    operations: &[&[u8]],
+) -> Bytes {
+    let length: usize = operations.iter().map(|o| 4 + o.len()).sum();
+    let mut bytes =
+        Vec::with_capacity(HEADER_BYTES + length + AUTHENTICATOR_BYTES + identity.suite().signature_len());
+    bytes.extend_from_slice(&client.0.to_le_bytes());
+    bytes.extend_from_slice(&first.0.to_le_bytes());
+    bytes.extend_from_slice(&floor.0.to_le_bytes());
+    bytes.push(0);
+    bytes.extend_from_slice(&u16::try_from(operations.len()).expect("operations fit 16 bits").to_le_bytes());
+    for operation in operations {
+        bytes.extend_from_slice(
+            &u32::try_from(operation.len()).expect("operation fits 32 bits").to_le_bytes(),
+        );
+        bytes.extend_from_slice(operation);
+    }
+    let signature = identity.sign(Tag::Request, &sha256(&[&bytes]));
+    bytes.push(SIGNATURE);
+    bytes.extend_from_slice(&u16::try_from(signature.len()).expect("signature fits 16 bits").to_le_bytes());
+    bytes.extend_from_slice(&signature);
+    Bytes::from(bytes)
+}
+
+/// Decodes the request that `bytes` are, wholly.
+pub(super) fn decode_header(bytes: &[u8], limits: &RequestLimits) -> Result<Header, Malformed> {
+    if bytes.len() > limits.request_max {
+        return Err(malformed("longer than request_max"));
+    }
+    let mut reader = Reader::new(bytes);
+    let header = read_header(&mut reader).ok_or(malformed("truncated"))??;
+    if header.client.0 >= limits.clients {
+        return Err(malformed("unregistered client"));
+    }
+    if header.count > limits.request_operations {
+        return Err(malformed("more operations than request_operations"));
+    }
+    if crosses_run(limits.request_operations, header.first, header.count) {
+        return Err(malformed("crosses a multiple of request_operations"));
+    }
+    if !reader.is_empty() {
+        return Err(malformed("trailing bytes"));
+    }
+    Ok(Header { digest: sha256(&[&bytes[..header.signed]]), ..header })
+}
+
+/// The outer option is a truncation. The digest is left to the caller, who has checked the limits by then.
+fn read_header(reader: &mut Reader<'_>) -> Option<Result<Header, Malformed>> {
+    let client = ClientId(reader.u32()?);
+    let first = Number(reader.u64()?);
+    let floor = Number(reader.u64()?);
+    let flags = reader.u8()?;
+    let count = reader.u16()?;
+    if flags != 0 {
+        return Some(Err(malformed("unknown flags")));
+    }
+    if count == 0 {
+        return Some(Err(malformed("no operation")));
+    }
+    if first.0 == 0 || first.0.checked_add(u64::from(count)).is_none() {
+        return Some(Err(malformed("number out of range")));
+    }
+    if floor.0 >= first.0 {
+        return Some(Err(malformed("acknowledges itself")));
+    }
+    for _ in 0..count {
+        let length = reader.u32()?;
+        reader.take(usize::try_from(length).ok()?)?;
+    }
+    let signed = reader.position();
+    if reader.u8()? != SIGNATURE {
+        return Some(Err(malformed("unknown authenticator")));
+    }
+    let length = reader.u16()?;
+    reader.take(usize::from(length))?;
+    Some(Ok(Header { client, first, floor, count, digest: Digest::ZERO, signed }))
+}
+
+/// The operations of an encoded request cut at its authenticator.
+pub(super) fn operations(signed: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut reader = Reader::new(signed.get(HEADER_BYTES..).unwrap_or_default());
+    std::iter::from_fn(move || {
+        let length = usize::try_from(reader.u32()?).ok()?;
+        reader.take(length)
+    })
+}
+
+pub(super) fn claim(bytes: &[u8], client: ClientId, digest: Digest, signed: usize) -> Claim<'_> {
+    Claim {
+        tag: Tag::Request,
+        signer: Signer::Client(client),
+        content: digest,
+        signature: &bytes[signed + AUTHENTICATOR_BYTES..],
+        remember: false,
+    }
+}
+
+fn malformed(what: &'static str) -> Malformed {
+    Malformed { message: "request", what }
+}

@@ -1,0 +1,67 @@
+use hypostyle_app_api::{Digest, Round, Seq, View};
+
+use super::{Malformed, Reader};
+
+/// Where a replica's pillar stands and what it lacks. Sent on every (re)connect and while a pillar is stalled; the
+/// receiver resends what helps. A hint under the link's MAC: it changes no vote.
+///
+/// Bytes: view u64 ‖ stable u64 ‖ frontier u64 ‖ count u8 ‖ count × (seq u64 ‖ digest).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The sender's view of the pillar.
+    pub view: View,
+    /// Its stable round.
+    pub stable: Round,
+    /// All its slots up to this one are decided.
+    pub frontier: Seq,
+    /// Bodies it needs and doesn't hold, lowest slot first.
+    pub wanted: Vec<WantedBody>,
+}
+
+/// A body that a replica has seen proposed or certified but doesn't hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WantedBody {
+    /// For which slot.
+    pub seq: Seq,
+    /// The body's digest.
+    pub digest: Digest,
+}
+
+/// Most bodies asked for in one [`Status`].
+pub const STATUS_WANTED_MAX: usize = 64;
+
+impl Status {
+    /// Appends the encoding.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.view.0.to_le_bytes());
+        out.extend_from_slice(&self.stable.0.to_le_bytes());
+        out.extend_from_slice(&self.frontier.0.to_le_bytes());
+        let wanted = &self.wanted[..self.wanted.len().min(STATUS_WANTED_MAX)];
+        out.push(u8::try_from(wanted.len()).expect("at most 64"));
+        for body in wanted {
+            out.extend_from_slice(&body.seq.0.to_le_bytes());
+            out.extend_from_slice(&body.digest.0);
+        }
+    }
+
+    /// Decodes a status.
+    ///
+    /// # Errors
+    /// When the bytes are not exactly one.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        let status = read(&mut reader).ok_or(Malformed { message: "status", what: "truncated" })?;
+        if status.wanted.len() > STATUS_WANTED_MAX || !reader.is_empty() {
+            return Err(Malformed { message: "status", what: "too long" });
+        }
+        Ok(status)
+    }
+}
+
+fn read(reader: &mut Reader<'_>) -> Option<Status> {
+    let (view, stable, frontier) = (View(reader.u64()?), Round(reader.u64()?), Seq(reader.u64()?));
+    let count = reader.u8()?;
+    let body = |_| Some(WantedBody { seq: Seq(reader.u64()?), digest: Digest(reader.array()?) });
+    let wanted = (0..count).map(body).collect::<Option<_>>()?;
+    Some(Status { view, stable, frontier, wanted })
+}

@@ -1,0 +1,120 @@
+use std::sync::Arc;
+
+use hypostyle_app_api::{ClientId, Digest, Number, PillarId, ReplicaId, Round, Seq, View};
+use hypostyle_crypto::Verified;
+
+use crate::Rejected;
+use crate::message::{Body, Message, Request, SealedBundle, Statement, Status};
+
+/// What happens to a pillar.
+#[derive(Debug)]
+pub enum Input {
+    /// A message whose signatures hold.
+    Message(Verified<Message>),
+    /// Own statements are signed (and, with `durability = "sync"`, what they stand on is on disk): from now on they count.
+    Sealed(Arc<SealedBundle>),
+    /// A peer tells where it stands.
+    Status(ReplicaId, Status),
+    /// The link to a peer came up: what was in flight may be lost.
+    Connected(ReplicaId),
+    /// Another pillar of this replica needs this one to keep pace.
+    Demand(Demand),
+    /// The executor took a checkpoint.
+    Checkpoint(Round, Digest),
+    /// 2f+1 replicas vouch for a checkpoint.
+    Stable(Stable),
+    /// The executor went on.
+    Executed(Executed),
+    /// The end of a turn, or the time of [`crate::Pillar::next_deadline`].
+    Tick,
+}
+
+/// What a pillar wants done, in order.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Seal this statement and send it to all peers. With `durability = "sync"` what it stands on (body and slot; body;
+    /// prepared certificate) must be on disk before it leaves.
+    Statement(Statement),
+    /// Send a body.
+    SendBody(Target, Arc<Body>),
+    /// Send a bundle again, one's own or another's.
+    SendBundle(ReplicaId, Arc<SealedBundle>),
+    /// Tell where this pillar stands.
+    SendStatus(Target, Status),
+    /// Pass a client's request on to the primary.
+    Forward(ReplicaId, Request),
+    /// A slot is decided; they come in any order of their numbers.
+    Decided(Decided),
+    /// The other pillars of this replica must keep pace.
+    Demand(Demand),
+    /// A replica's verified checkpoint statement, for the executor.
+    CheckpointVote(CheckpointVote),
+    /// A verified message, or part of one, had no effect.
+    Rejected(ReplicaId, Rejected),
+}
+
+/// To whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Every other replica.
+    Peers,
+    /// One of them.
+    Peer(ReplicaId),
+}
+
+/// How far a pillar has to come because others are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// A non-empty proposal for this slot was accepted somewhere: an empty slot up to it is justified.
+    Accepted(Seq),
+    /// A non-empty slot is decided, or f+1 replicas speak for it: all slots up to it are owed.
+    Owed(Seq),
+}
+
+/// A decided slot.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    /// The pillar.
+    pub pillar: PillarId,
+    /// The slot.
+    pub seq: Seq,
+    /// In which view it was decided.
+    pub view: View,
+    /// Its content.
+    pub body: Arc<Body>,
+    /// Commits of 2f+1 replicas for it.
+    pub certificate: Arc<[Arc<SealedBundle>]>,
+}
+
+/// 2f+1 equal checkpoint statements.
+#[derive(Clone, Debug)]
+pub struct Stable {
+    /// After which round.
+    pub round: Round,
+    /// The state's digest.
+    pub digest: Digest,
+    /// The bundles that hold the statements.
+    pub proof: Arc<[Arc<SealedBundle>]>,
+}
+
+/// What the executor tells a pillar.
+#[derive(Clone, Debug, Default)]
+pub struct Executed {
+    /// All slots of this pillar up to this one are executed.
+    pub seq: Seq,
+    /// Clients whose executed floor moved, and where to.
+    pub floors: Vec<(ClientId, Number)>,
+}
+
+/// A verified checkpoint statement.
+#[derive(Clone, Debug)]
+pub struct CheckpointVote {
+    /// Who says it.
+    pub replica: ReplicaId,
+    /// After which round.
+    pub round: Round,
+    /// The state's digest.
+    pub digest: Digest,
+    /// The bundle that holds the statement.
+    pub bundle: Arc<SealedBundle>,
+}

@@ -1,0 +1,148 @@
+use hypostyle_app_api::{ClientId, ReplicaId, Seq};
+
+use super::Pillar;
+use crate::clients::Known;
+use crate::message::{Body, Kind, Message, Request, SealedBundle, Statement};
+use crate::{Config, Rejected};
+
+/// Whose authenticated connection a message came over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// A replica's link.
+    Peer(ReplicaId),
+    /// A client's connection.
+    Client(ClientId),
+}
+
+/// What to do with a message whose signatures nobody has checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Check them, then step.
+    Verify,
+    /// A number seen before: the executor may answer from the client table. The connection is the client's own, so there
+    /// is nothing to verify.
+    Lookup,
+    /// Refuse it, without any RSA.
+    Drop(Rejected),
+}
+
+impl Pillar {
+    /// Cheap checks before any RSA: window, view, duplicates, whether anybody asked.
+    #[must_use]
+    pub fn admit(&self, source: Source, message: &Message) -> Admission {
+        let refusal = match (message, source) {
+            (Message::Request(request), _) => return self.admit_request(source, request),
+            (_, Source::Client(_)) => Some(Rejected::Unsolicited),
+            (Message::Body(body), Source::Peer(from)) => self.refuse_body(from, body),
+            (Message::Bundle(bundle), Source::Peer(_)) => self.refuse_bundle(bundle),
+        };
+        refusal.map_or(Admission::Verify, Admission::Drop)
+    }
+
+    fn admit_request(&self, source: Source, request: &Request) -> Admission {
+        if matches!(source, Source::Client(client) if client != request.client()) {
+            return Admission::Drop(Rejected::Unsolicited);
+        }
+        if !self.config.orders(request.client(), request.first()) {
+            return Admission::Drop(Rejected::WrongPillar);
+        }
+        match self.clients.known(request.client(), request.first(), request.count(), request.floor()) {
+            Known::Beyond => return Admission::Drop(Rejected::BeyondClientWindow),
+            Known::Seen if matches!(source, Source::Client(_)) => return Admission::Lookup,
+            Known::Seen => return Admission::Drop(Rejected::Redundant),
+            Known::New => {}
+        }
+        if self.pending.contains(request) {
+            return Admission::Drop(Rejected::Redundant);
+        }
+        match self.has_room(request.bytes().len()) {
+            true => Admission::Verify,
+            false => Admission::Drop(Rejected::Full),
+        }
+    }
+
+    pub(super) fn has_room(&self, length: usize) -> bool {
+        match self.leads() {
+            true => self.batches.has_room(length, &self.config),
+            false => self.pending.has_room(length, &self.config),
+        }
+    }
+
+    fn refuse_body(&self, from: ReplicaId, body: &Body) -> Option<Rejected> {
+        if !requests_belong(body, &self.config) {
+            return Some(Rejected::WrongPillar);
+        }
+        if self.is_wanted(body) {
+            return None;
+        }
+        if from != self.primary() || self.leads() {
+            return Some(Rejected::Unsolicited);
+        }
+        let held = self.early.iter().any(|early| early.digest() == body.digest()) || self.holds(body);
+        held.then_some(Rejected::Redundant)
+    }
+
+    /// Whether a slot lacks just this body.
+    pub(super) fn is_wanted(&self, body: &Body) -> bool {
+        let open = self.frontier.0 + 1..=self.log.end().0;
+        let quorum = self.config.quorum();
+        open.filter_map(|s| self.log.get(Seq(s))).any(|slot| slot.needs_body(quorum) == Some(body.digest()))
+    }
+
+    fn holds(&self, body: &Body) -> bool {
+        let kept = self.log.first().0..=self.log.end().0;
+        let bodies = kept.filter_map(|s| self.log.get(Seq(s))?.body.as_ref());
+        bodies.into_iter().any(|held| held.digest() == body.digest())
+    }
+
+    fn refuse_bundle(&self, bundle: &SealedBundle) -> Option<Rejected> {
+        if bundle.signer() == self.config.me {
+            return Some(Rejected::Redundant);
+        }
+        let mut refusal = None;
+        for statement in bundle.statements() {
+            match self.refuse_statement(bundle.signer(), statement) {
+                None => return None,
+                reason => refusal = reason,
+            }
+        }
+        refusal
+    }
+
+    /// Why a statement would change nothing.
+    pub(super) fn refuse_statement(&self, signer: ReplicaId, statement: &Statement) -> Option<Rejected> {
+        if statement.kind == Kind::Checkpoint {
+            return (statement.seq.0 <= self.stable_round().0).then_some(Rejected::Redundant);
+        }
+        if statement.pillar != self.config.pillar {
+            return Some(Rejected::WrongPillar);
+        }
+        if statement.view != self.view {
+            return Some(Rejected::OtherView);
+        }
+        if !self.log.keeps(statement.seq) {
+            return Some(Rejected::OutsideWindow);
+        }
+        let slot = self.log.get(statement.seq)?;
+        let (quorum, view, digest) = (self.config.quorum(), statement.view, statement.digest);
+        let redundant = slot.is_decided()
+            || match statement.kind {
+                Kind::Propose => slot.proposal.as_ref().is_some_and(|p| (p.view, p.digest) == (view, digest)),
+                Kind::Prepare => {
+                    slot.stage >= crate::slot::Stage::Prepared
+                        || slot.prepares.of(signer).is_some_and(|v| (v.view, v.digest) == (view, digest))
+                }
+                Kind::Commit => {
+                    slot.commits.count(view, digest) >= quorum
+                        || slot.commits.of(signer).is_some_and(|v| (v.view, v.digest) == (view, digest))
+                }
+                Kind::Checkpoint => false,
+            };
+        redundant.then_some(Rejected::Redundant)
+    }
+}
+
+/// Whether this pillar orders every request of a body: part of its validity, a function of bytes and configuration.
+fn requests_belong(body: &Body, config: &Config) -> bool {
+    body.requests().iter().all(|r| config.orders(r.client, r.first))
+}

@@ -1,0 +1,245 @@
+//! The core of one pillar: state, dispatch and deadlines. What it does in the normal case is in `ordering`, what it
+//! lets in is in `admit`, how it keeps pace with the others in `pace`, how it repairs what the network lost in `resend`.
+
+mod admit;
+mod ordering;
+mod pace;
+mod resend;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hypostyle_app_api::{Digest, Instant, Now, PillarId, ReplicaId, Round, Seq, View};
+
+pub use admit::{Admission, Source};
+
+use crate::batches::Batches;
+use crate::clients::Clients;
+use crate::log::Log;
+use crate::message::{Body, Message, SealedBundle, Statement};
+use crate::outbox::{CheckpointVote, Executed, Input, Output, Stable, Target};
+use crate::requests::PendingRequests;
+use crate::{Config, Rejected};
+use pace::Pace;
+use resend::Resend;
+
+/// One independent PBFT instance of one replica: a value that is stepped. It reads no clock and knows no socket.
+#[derive(Debug)]
+pub struct Pillar {
+    config: Config,
+    view: View,
+    log: Log,
+    /// All slots up to this one are decided.
+    frontier: Seq,
+    /// All slots up to this one are accepted in this view, or decided.
+    accepted: Seq,
+    /// The highest slot this replica proposed as primary.
+    proposed: Seq,
+    /// h: the stable round, and 2f+1 checkpoint statements for it.
+    stable: Option<Stable>,
+    /// All own slots up to this one are executed.
+    executed: Seq,
+    /// The own latest checkpoint statement, sealed.
+    checkpoint: Option<(Round, Arc<SealedBundle>)>,
+    clients: Clients,
+    batches: Batches,
+    pending: PendingRequests,
+    /// Bodies of the primary that came before their proposals.
+    early: VecDeque<Arc<Body>>,
+    empty: Arc<Body>,
+    pace: Pace,
+    resend: Resend,
+    /// When a proposal that lies in this replica's future may be accepted.
+    clock_allows: Option<Instant>,
+}
+
+/// Where a pillar stands, for `status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The pillar.
+    pub pillar: PillarId,
+    /// Its view.
+    pub view: View,
+    /// The primary of that view.
+    pub primary: ReplicaId,
+    /// All slots up to this one are decided.
+    pub decided: Seq,
+    /// Slots accepted and not decided.
+    pub in_flight: u64,
+    /// Slots owed above `decided`.
+    pub owed: u64,
+    /// Operations waiting for a batch, or for the primary to serve them.
+    pub queued: u64,
+}
+
+impl Pillar {
+    /// A pillar at its start: view 0, nothing ordered.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            view: View(0),
+            log: Log::new(config.replicas, config.window),
+            frontier: Seq(0),
+            accepted: Seq(0),
+            proposed: Seq(0),
+            stable: None,
+            executed: Seq(0),
+            checkpoint: None,
+            clients: Clients::new(config.clients, config.client_window),
+            batches: Batches::default(),
+            pending: PendingRequests::default(),
+            early: VecDeque::new(),
+            empty: Arc::new(Body::empty()),
+            pace: Pace::default(),
+            resend: Resend::new(config.replicas),
+            clock_allows: None,
+            config,
+        }
+    }
+
+    /// Takes one input and appends to `out` what is to be done.
+    pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        let frontier = self.frontier;
+        match input {
+            Input::Message(message) => match message.into_inner() {
+                Message::Request(request) => self.on_request(now, request, out),
+                Message::Body(body) => self.on_body(now, Arc::new(body), out),
+                Message::Bundle(bundle) => self.on_bundle(now, &Arc::new(bundle), out),
+            },
+            Input::Sealed(bundle) => self.on_bundle(now, &bundle, out),
+            Input::Status(from, status) => self.on_status(now, from, &status, out),
+            Input::Connected(peer) => out.push(Output::SendStatus(Target::Peer(peer), self.status())),
+            Input::Demand(demand) => {
+                self.pace.demand(demand);
+                self.accept_ready(now, out);
+            }
+            Input::Checkpoint(round, digest) => {
+                out.push(Output::Statement(Statement::checkpoint(round, digest)))
+            }
+            Input::Stable(stable) => self.on_stable(now, stable, out),
+            Input::Executed(executed) => self.on_executed(&executed),
+            Input::Tick => self.on_tick(now, out),
+        }
+        self.watch(now, frontier);
+    }
+
+    /// When [`Input::Tick`] is due next, if at all: there are no periodic ticks.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let batch = self.may_propose().then(|| self.batches.due(&self.config)).flatten();
+        [batch, self.clock_allows, self.pace.next_ask(), self.resend.quiet_status_due()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Where the pillar stands.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress {
+            pillar: self.config.pillar,
+            view: self.view,
+            primary: self.primary(),
+            decided: self.frontier,
+            in_flight: self.accepted.0.max(self.proposed.0).saturating_sub(self.frontier.0),
+            owed: self.owed_to().0.saturating_sub(self.frontier.0),
+            queued: self.batches.operations() + self.pending.oldest_first().len() as u64,
+        }
+    }
+
+    /// The current view.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.view
+    }
+
+    /// The pillar's share of the configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn primary(&self) -> ReplicaId {
+        self.config.primary(self.view)
+    }
+
+    fn leads(&self) -> bool {
+        self.primary() == self.config.me
+    }
+
+    fn stable_round(&self) -> Round {
+        self.stable.as_ref().map_or(Round(0), |stable| stable.round)
+    }
+
+    /// The highest slot that is acted on: h + L.
+    fn high_watermark(&self) -> Seq {
+        Seq(self.stable_round().0 + self.config.window)
+    }
+
+    fn on_stable(&mut self, now: Now, stable: Stable, out: &mut Vec<Output>) {
+        if stable.round <= self.stable_round() {
+            return;
+        }
+        self.stable = Some(stable);
+        self.collect_garbage();
+        // Slots that lay above the watermark may be complete already.
+        for seq in self.frontier.0 + 1..=self.log.end().0.min(self.high_watermark().0) {
+            self.advance_slot(now, Seq(seq), out);
+        }
+        self.accept_ready(now, out);
+    }
+
+    fn on_executed(&mut self, executed: &Executed) {
+        self.executed = self.executed.max(executed.seq);
+        for (client, floor) in &executed.floors {
+            self.clients.raise(*client, *floor);
+            self.pending.raise(*client, *floor);
+        }
+        self.collect_garbage();
+    }
+
+    /// Discards up to min(stable, own executed), one window kept for laggards. The watermark moves at once.
+    fn collect_garbage(&mut self) {
+        let stable = self.stable_round().0;
+        let done = stable.min(self.executed.0);
+        let first = Seq(done.saturating_sub(self.config.window) + 1);
+        self.log.slide(first, Seq(stable + 2 * self.config.window));
+    }
+
+    fn on_tick(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.clock_allows.is_some_and(|at| at <= now.instant) {
+            self.clock_allows = None;
+            self.accept_ready(now, out);
+        }
+        self.propose(now, out);
+        self.ask_when_stalled(now, out);
+        self.tell_when_quiet(now, out);
+    }
+
+    /// Checkpoint statements concern the executor; whoever signed them, any pillar passes them on.
+    fn on_checkpoint(
+        &mut self,
+        replica: ReplicaId,
+        statement: &Statement,
+        bundle: &Arc<SealedBundle>,
+        out: &mut Vec<Output>,
+    ) {
+        let round = Round(statement.seq.0);
+        if replica == self.config.me && self.checkpoint.as_ref().is_none_or(|(last, _)| *last < round) {
+            self.checkpoint = Some((round, Arc::clone(bundle)));
+        }
+        if round > self.stable_round() {
+            let vote =
+                CheckpointVote { replica, round, digest: statement.digest, bundle: Arc::clone(bundle) };
+            out.push(Output::CheckpointVote(vote));
+        }
+    }
+
+    fn reject(&self, from: ReplicaId, reason: Rejected, out: &mut Vec<Output>) {
+        out.push(Output::Rejected(from, reason));
+    }
+
+    fn is_empty_digest(&self, digest: Digest) -> bool {
+        digest == self.empty.digest()
+    }
+}

@@ -1,0 +1,289 @@
+//! The normal case (OSDI'99, section 4.2): propose, prepare, commit.
+
+use std::sync::Arc;
+
+use hypostyle_app_api::{Digest, Now, ReplicaId, Seq};
+
+use super::Pillar;
+use crate::message::{Body, Kind, Request, SealedBundle, Statement};
+use crate::outbox::{Decided, Demand, Output, Target};
+use crate::slot::{Proposal, Slot, Stage};
+use crate::votes::{Cast, Vote};
+use crate::{Rejected, clients::Known};
+
+impl Pillar {
+    /// A client's verified request: the primary gathers it, a backup passes it on and expects it to be served.
+    pub(super) fn on_request(&mut self, now: Now, request: Request, out: &mut Vec<Output>) {
+        let (client, first, count) = (request.client(), request.first(), request.count());
+        let known = self.clients.known(client, first, count, request.floor());
+        if known != Known::New || !self.has_room(request.bytes().len()) || self.pending.contains(&request) {
+            // What changed between admission and now; the client tries again if it must.
+            return;
+        }
+        if self.leads() {
+            self.clients.take(client, first, count, request.floor());
+            self.batches.push(now.instant, &request, &self.config);
+        } else {
+            out.push(Output::Forward(self.primary(), request.clone()));
+            self.pending.insert(now.instant, request);
+        }
+    }
+
+    /// A valid body, asked for or sent ahead of its proposal.
+    pub(super) fn on_body(&mut self, now: Now, body: Arc<Body>, out: &mut Vec<Output>) {
+        let quorum = self.config.quorum();
+        let mut placed = false;
+        for seq in self.frontier.0 + 1..=self.log.end().0 {
+            let slot = self.log.get_mut(Seq(seq)).expect("between the ends of the log");
+            if slot.needs_body(quorum) == Some(body.digest()) {
+                slot.body = Some(Arc::clone(&body));
+                placed = true;
+                self.advance_slot(now, Seq(seq), out);
+            }
+        }
+        if placed {
+            self.accept_ready(now, out);
+        } else if !self.leads() && !self.early.iter().any(|early| early.digest() == body.digest()) {
+            if self.early.len() as u64 >= self.config.pipeline {
+                self.early.pop_front();
+            }
+            self.early.push_back(body);
+        }
+    }
+
+    /// A sealed bundle, a peer's or the own.
+    pub(super) fn on_bundle(&mut self, now: Now, bundle: &Arc<SealedBundle>, out: &mut Vec<Output>) {
+        let signer = bundle.signer();
+        for statement in bundle.statements() {
+            match (statement.kind, self.refuse_statement(signer, statement)) {
+                (Kind::Checkpoint, _) => self.on_checkpoint(signer, statement, bundle, out),
+                _ if signer == self.config.me => self.on_own_statement(now, statement, bundle, out),
+                (_, Some(reason)) => self.reject(signer, reason, out),
+                (_, None) => self.on_statement(now, signer, statement, bundle, out),
+            }
+        }
+        self.accept_ready(now, out);
+    }
+
+    /// Own statements count once they are sealed. They are kept even where they aren't needed, to be resent.
+    fn on_own_statement(
+        &mut self,
+        now: Now,
+        own: &Statement,
+        bundle: &Arc<SealedBundle>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(slot) = self.log.get_mut(own.seq) else {
+            return;
+        };
+        let vote = Vote { view: own.view, digest: own.digest, bundle: Arc::clone(bundle) };
+        let cast = match own.kind {
+            Kind::Prepare => slot.prepares.cast(self.config.me, vote),
+            Kind::Commit => slot.commits.cast(self.config.me, vote),
+            Kind::Propose | Kind::Checkpoint => match &mut slot.proposal {
+                Some(p) if (p.view, p.digest) == (own.view, own.digest) => {
+                    p.bundle = Some(vote.bundle);
+                    Cast::Counted
+                }
+                _ => Cast::Repeated,
+            },
+        };
+        assert!(cast != Cast::Contradicts, "two own statements for one slot: {own:?}");
+        self.advance_slot(now, own.seq, out);
+    }
+
+    fn on_statement(
+        &mut self,
+        now: Now,
+        signer: ReplicaId,
+        statement: &Statement,
+        bundle: &Arc<SealedBundle>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(slot) = self.log.entry(statement.seq) else {
+            return self.reject(signer, Rejected::OutsideWindow, out);
+        };
+        let vote = Vote { view: statement.view, digest: statement.digest, bundle: Arc::clone(bundle) };
+        let cast = match statement.kind {
+            Kind::Prepare => slot.prepares.cast(signer, vote),
+            Kind::Commit => slot.commits.cast(signer, vote),
+            _ => match &slot.proposal {
+                Some(held) if held.view >= vote.view => Cast::Contradicts,
+                _ => {
+                    let bundle = Some(vote.bundle);
+                    slot.proposal = Some(Proposal { view: vote.view, digest: vote.digest, bundle });
+                    Cast::Counted
+                }
+            },
+        };
+        match cast {
+            Cast::Contradicts => return self.reject(signer, Rejected::Equivocation, out),
+            Cast::Repeated => return,
+            Cast::Counted => {}
+        }
+        self.find_body(statement.seq);
+        self.note_demand(statement, out);
+        self.advance_slot(now, statement.seq, out);
+    }
+
+    /// Fetches a slot's body from those that came early.
+    fn find_body(&mut self, seq: Seq) {
+        let quorum = self.config.quorum();
+        let Some(digest) = self.log.get(seq).and_then(|slot| slot.needs_body(quorum)) else {
+            return;
+        };
+        let body = if self.is_empty_digest(digest) {
+            Some(Arc::clone(&self.empty))
+        } else {
+            let place = self.early.iter().position(|body| body.digest() == digest);
+            place.and_then(|index| self.early.remove(index))
+        };
+        if let Some(slot) = self.log.get_mut(seq)
+            && body.is_some()
+        {
+            slot.body = body;
+        }
+    }
+
+    /// Accepts held proposals in order, as far as they may be: a backup prepares s only after s-1.
+    pub(super) fn accept_ready(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.accepted = self.accepted.max(self.frontier);
+        loop {
+            let seq = Seq(self.accepted.0 + 1);
+            let decided = self.log.get(seq).is_some_and(Slot::is_decided);
+            if !decided && !self.accepts(now, seq) {
+                return;
+            }
+            self.accepted = seq;
+            if !decided {
+                self.accept(now, seq, out);
+            }
+        }
+    }
+
+    fn accepts(&mut self, now: Now, seq: Seq) -> bool {
+        if seq.0 > self.frontier.0 + self.config.pipeline || seq > self.high_watermark() {
+            return false;
+        }
+        let Some(slot) = self.log.get(seq) else {
+            return false;
+        };
+        let (Some(proposal), Some(body)) = (&slot.proposal, &slot.body) else {
+            return false;
+        };
+        if proposal.view != self.view || proposal.digest != body.digest() {
+            return false;
+        }
+        if body.is_empty() {
+            return self.leads() || seq <= self.pace.justified();
+        }
+        let earliest = body.timestamp() - self.config.max_clock_skew;
+        if now.wall < earliest {
+            let wait = std::time::Duration::from_nanos(earliest.0 - now.wall.0);
+            self.clock_allows = Some(now.instant + wait);
+            return false;
+        }
+        true
+    }
+
+    fn accept(&mut self, now: Now, seq: Seq, out: &mut Vec<Output>) {
+        let leads = self.leads();
+        let slot = self.log.get_mut(seq).expect("an accepted slot is kept");
+        let body = Arc::clone(slot.body.as_ref().expect("an accepted slot has its body"));
+        slot.stage = slot.stage.max(Stage::Proposed);
+        self.clients.take_all(body.requests());
+        if !body.is_empty() {
+            out.push(Output::Demand(Demand::Accepted(seq)));
+        }
+        if !leads {
+            out.push(Output::Statement(self.statement(Kind::Prepare, seq, body.digest())));
+        }
+        self.advance_slot(now, seq, out);
+    }
+
+    /// Proposed → Prepared → Committed, as far as the votes carry.
+    pub(super) fn advance_slot(&mut self, now: Now, seq: Seq, out: &mut Vec<Output>) {
+        if seq > self.high_watermark() {
+            return;
+        }
+        let quorum = self.config.quorum();
+        let Some(slot) = self.log.get_mut(seq) else {
+            return;
+        };
+        if slot.stage == Stage::Proposed && slot.has_prepared_certificate(quorum) {
+            slot.stage = Stage::Prepared;
+            let digest = slot.proposal.as_ref().expect("a prepared slot has its proposal").digest;
+            out.push(Output::Statement(self.statement(Kind::Commit, seq, digest)));
+        }
+        self.decide(now, seq, out);
+    }
+
+    /// 2f+1 Commits and the body decide a slot, whatever else this replica holds.
+    fn decide(&mut self, now: Now, seq: Seq, out: &mut Vec<Output>) {
+        let quorum = self.config.quorum();
+        let Some(slot) = self.log.get_mut(seq).filter(|slot| !slot.is_decided()) else {
+            return;
+        };
+        let Some(certificate) = slot.commit_certificate(quorum) else {
+            return;
+        };
+        let Some(body) = slot.body.clone().filter(|body| body.digest() == certificate.digest) else {
+            return;
+        };
+        slot.stage = Stage::Committed;
+        out.push(Output::Decided(Decided {
+            pillar: self.config.pillar,
+            seq,
+            view: certificate.view,
+            body: Arc::clone(&body),
+            certificate: Arc::clone(&certificate.bundles),
+        }));
+        slot.certificate = Some(certificate);
+        self.clients.take_all(body.requests());
+        self.pending.discharge(body.requests());
+        while self.log.get(Seq(self.frontier.0 + 1)).is_some_and(Slot::is_decided) {
+            self.frontier.0 += 1;
+        }
+        self.resend.note_activity(now.instant, &self.config);
+    }
+
+    /// Proposes what waits and what is owed, while the pipeline has room.
+    pub(super) fn propose(&mut self, now: Now, out: &mut Vec<Output>) {
+        while self.may_propose() {
+            let seq = Seq(self.proposed.0.max(self.frontier.0) + 1);
+            let due = self.batches.due(&self.config).is_some_and(|due| due <= now.instant);
+            let body = match due.then(|| self.batches.cut(now.wall)).flatten() {
+                Some(body) => Arc::new(body),
+                None if seq <= self.pace.justified() => Arc::clone(&self.empty),
+                None => return,
+            };
+            self.propose_body(now, seq, body, out);
+        }
+    }
+
+    /// Whether this replica is primary and its pipeline has room.
+    pub(super) fn may_propose(&self) -> bool {
+        let next = self.proposed.0.max(self.frontier.0) + 1;
+        self.leads() && next <= self.frontier.0 + self.config.pipeline && next <= self.high_watermark().0
+    }
+
+    fn propose_body(&mut self, now: Now, seq: Seq, body: Arc<Body>, out: &mut Vec<Output>) {
+        self.proposed = seq;
+        let digest = body.digest();
+        let slot = self.log.entry(seq).expect("below the high watermark");
+        slot.proposal = Some(Proposal { view: self.view, digest, bundle: None });
+        slot.body = Some(Arc::clone(&body));
+        if !body.is_empty() {
+            // Ahead of its proposal, so that backups verify clients while this replica signs.
+            out.push(Output::SendBody(Target::Peers, body));
+        }
+        let statement = self.statement(Kind::Propose, seq, digest);
+        out.push(Output::Statement(statement));
+        self.note_demand(&statement, out);
+        self.accept_ready(now, out);
+    }
+
+    fn statement(&self, kind: Kind, seq: Seq, digest: Digest) -> Statement {
+        Statement { kind, pillar: self.config.pillar, view: self.view, seq, digest }
+    }
+}

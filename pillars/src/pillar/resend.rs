@@ -1,0 +1,149 @@
+//! Repairing what the network lost: TCP drops everything in flight when a connection ends, and a full queue drops frames.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hypostyle_app_api::{Instant, Now, ReplicaId, Round, Seq};
+
+use super::Pillar;
+use crate::Config;
+use crate::message::{STATUS_WANTED_MAX, SealedBundle, Status, WantedBody};
+use crate::outbox::{Output, Target};
+use crate::slot::Slot;
+
+/// When whom was answered, and when to tell that a burst is over.
+#[derive(Debug)]
+pub(super) struct Resend {
+    answered: Box<[Option<Instant>]>,
+    asked: Box<[Option<Instant>]>,
+    quiet_status_due: Option<Instant>,
+}
+
+/// At most one answer and one question to a peer in this time.
+const ANSWER_INTERVAL: Duration = Duration::from_millis(20);
+/// Bytes of bodies in one answer.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+impl Resend {
+    pub(super) fn new(replicas: u16) -> Self {
+        let nobody = vec![None; usize::from(replicas)];
+        Self { answered: nobody.clone().into(), asked: nobody.into(), quiet_status_due: None }
+    }
+
+    /// A slot was decided: when nothing follows for a while, the peers are told once where this pillar stands, so that one
+    /// who lost the last frames of a burst learns of it.
+    pub(super) fn note_activity(&mut self, now: Instant, config: &Config) {
+        self.quiet_status_due = Some(now + config.view_timeout / 2);
+    }
+
+    pub(super) fn quiet_status_due(&self) -> Option<Instant> {
+        self.quiet_status_due
+    }
+}
+
+impl Pillar {
+    /// Where this pillar stands and what it lacks.
+    pub(super) fn status(&self) -> Status {
+        let quorum = self.config.quorum();
+        let open = (self.frontier.0 + 1..=self.log.end().0).map(Seq);
+        let wanted =
+            open.filter_map(|seq| Some(WantedBody { seq, digest: self.log.get(seq)?.needs_body(quorum)? }));
+        Status {
+            view: self.view,
+            stable: self.stable_round(),
+            frontier: self.frontier,
+            wanted: wanted.take(STATUS_WANTED_MAX).collect(),
+        }
+    }
+
+    pub(super) fn tell_when_quiet(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.resend.quiet_status_due.is_some_and(|at| at <= now.instant) {
+            self.resend.quiet_status_due = None;
+            out.push(Output::SendStatus(Target::Peers, self.status()));
+        }
+    }
+
+    /// Resends to a peer what its status lacks; asks it, when it is the one ahead.
+    pub(super) fn on_status(&mut self, now: Now, from: ReplicaId, status: &Status, out: &mut Vec<Output>) {
+        let ahead = status.frontier > self.frontier || status.stable > self.stable_round();
+        if ahead && may(&mut self.resend.asked, from, now.instant) {
+            out.push(Output::SendStatus(Target::Peer(from), self.status()));
+        }
+        let behind = status.frontier < self.log.end()
+            || status.stable < self.stable_round()
+            || self.checkpoint.as_ref().is_some_and(|(round, _)| *round > status.stable)
+            || !status.wanted.is_empty();
+        if behind && may(&mut self.resend.answered, from, now.instant) {
+            self.answer(from, status, out);
+        }
+    }
+
+    fn answer(&self, to: ReplicaId, status: &Status, out: &mut Vec<Output>) {
+        let mut bundles = Bundles::default();
+        self.add_checkpoints(status.stable, &mut bundles);
+        let first = self.log.first().max(Seq(status.frontier.0.saturating_add(1)));
+        let last = self.log.end().min(Seq(status.frontier.0.saturating_add(self.config.window)));
+        let mut budget = ANSWER_BYTES_MAX;
+        for seq in (first.0..=last.0).map(Seq) {
+            let Some(slot) = self.log.get(seq) else {
+                continue;
+            };
+            self.add_slot(slot, &mut bundles);
+            let asked = |body: &WantedBody| Some(body.digest) == slot.body.as_ref().map(|b| b.digest());
+            let unasked = self.leads() && !slot.is_decided();
+            if let Some(body) = &slot.body
+                && !body.is_empty()
+                && (unasked || status.wanted.iter().any(asked))
+                && body.bytes().len() <= budget
+            {
+                budget -= body.bytes().len();
+                out.push(Output::SendBody(Target::Peer(to), Arc::clone(body)));
+            }
+        }
+        out.extend(bundles.0.into_iter().map(|bundle| Output::SendBundle(to, bundle)));
+    }
+
+    fn add_checkpoints(&self, stable: Round, bundles: &mut Bundles) {
+        if let Some(proof) = self.stable.as_ref().filter(|own| own.round > stable) {
+            proof.proof.iter().for_each(|bundle| bundles.add(bundle));
+        }
+        if let Some((_, bundle)) = self.checkpoint.as_ref().filter(|(round, _)| *round > stable) {
+            bundles.add(bundle);
+        }
+    }
+
+    /// Of a decided slot the commit certificate, of another the proposal and the own statements.
+    fn add_slot(&self, slot: &Slot, bundles: &mut Bundles) {
+        if let Some(certificate) = &slot.certificate {
+            return certificate.bundles.iter().for_each(|bundle| bundles.add(bundle));
+        }
+        let proposal = slot.proposal.as_ref().and_then(|p| p.bundle.as_ref());
+        proposal.into_iter().for_each(|bundle| bundles.add(bundle));
+        for votes in [&slot.prepares, &slot.commits] {
+            votes.of(self.config.me).into_iter().for_each(|vote| bundles.add(&vote.bundle));
+        }
+    }
+}
+
+/// Bundles to send, each once: one holds statements for many slots.
+#[derive(Default)]
+struct Bundles(Vec<Arc<SealedBundle>>);
+
+impl Bundles {
+    fn add(&mut self, bundle: &Arc<SealedBundle>) {
+        if !self.0.iter().any(|held| Arc::ptr_eq(held, bundle)) {
+            self.0.push(Arc::clone(bundle));
+        }
+    }
+}
+
+fn may(times: &mut [Option<Instant>], peer: ReplicaId, now: Instant) -> bool {
+    let Some(last) = times.get_mut(peer.index()) else {
+        return false;
+    };
+    let allowed = last.is_none_or(|at| now.since(at) >= ANSWER_INTERVAL);
+    if allowed {
+        *last = Some(now);
+    }
+    allowed
+}

@@ -1,0 +1,81 @@
+use std::collections::BTreeMap;
+
+use hypostyle_app_api::{ClientId, Instant, Number};
+
+use crate::Config;
+use crate::message::{Request, RequestRef};
+
+/// Requests a backup has verified and not yet seen ordered: it passes them to the primary and expects them to be served.
+#[derive(Debug, Default)]
+pub(crate) struct PendingRequests {
+    requests: BTreeMap<(ClientId, Number), (Instant, Request)>,
+    bytes: usize,
+}
+
+/// Pending requests are bounded to this many batches, in operations and in bytes.
+const PENDING_BATCHES_MAX: usize = 4;
+
+impl PendingRequests {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    pub(crate) fn contains(&self, request: &Request) -> bool {
+        self.requests.contains_key(&(request.client(), request.first()))
+    }
+
+    pub(crate) fn has_room(&self, length: usize, config: &Config) -> bool {
+        self.requests.len() < PENDING_BATCHES_MAX * config.batch_max as usize
+            && self.bytes + length <= PENDING_BATCHES_MAX * config.batch_bytes
+    }
+
+    pub(crate) fn insert(&mut self, now: Instant, request: Request) {
+        self.bytes += request.bytes().len();
+        let old = self.requests.insert((request.client(), request.first()), (now, request));
+        if let Some((_, old)) = old {
+            self.bytes -= old.bytes().len();
+        }
+    }
+
+    /// A body was ordered: what it covers, under whatever content, is served.
+    pub(crate) fn discharge(&mut self, ordered: &[RequestRef]) {
+        for r in ordered {
+            if self.requests.is_empty() {
+                return;
+            }
+            let last = r.first.0 + u64::from(r.count);
+            let covered = |(_, (_, q)): &(&(ClientId, Number), &(Instant, Request))| {
+                q.first().0 + u64::from(q.count()) <= last
+            };
+            let range = (r.client, r.first)..(r.client, Number(last));
+            let keys: Vec<_> = self.requests.range(range).filter(covered).map(|(key, _)| *key).collect();
+            keys.into_iter().for_each(|key| self.remove(key));
+        }
+    }
+
+    /// Everything of `client` up to `floor` is executed or void.
+    pub(crate) fn raise(&mut self, client: ClientId, floor: Number) {
+        if self.requests.is_empty() {
+            return;
+        }
+        let range = (client, Number(0))..=(client, floor);
+        let done = |(_, (_, q)): &(&(ClientId, Number), &(Instant, Request))| {
+            q.first().0 + u64::from(q.count()) - 1 <= floor.0
+        };
+        let keys: Vec<_> = self.requests.range(range).filter(done).map(|(key, _)| *key).collect();
+        keys.into_iter().for_each(|key| self.remove(key));
+    }
+
+    /// The requests, oldest first.
+    pub(crate) fn oldest_first(&self) -> Vec<&Request> {
+        let mut requests: Vec<_> = self.requests.values().collect();
+        requests.sort_by_key(|(since, _)| *since);
+        requests.into_iter().map(|(_, request)| request).collect()
+    }
+
+    fn remove(&mut self, key: (ClientId, Number)) {
+        if let Some((_, request)) = self.requests.remove(&key) {
+            self.bytes -= request.bytes().len();
+        }
+    }
+}

@@ -1,0 +1,119 @@
+use std::sync::Arc;
+
+use hypostyle_app_api::{Digest, ReplicaId, View};
+
+use crate::message::{Body, SealedBundle};
+use crate::votes::Votes;
+
+/// One sequence number of a pillar (OSDI'99, section 4.2): Empty → Proposed → Prepared → Committed.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) stage: Stage,
+    /// The current primary's proposal, accepted or held back.
+    pub(crate) proposal: Option<Proposal>,
+    /// The body that `proposal`, or else a commit certificate, names.
+    pub(crate) body: Option<Arc<Body>>,
+    pub(crate) prepares: Votes,
+    pub(crate) commits: Votes,
+    /// Filled on reaching [`Stage::Committed`].
+    pub(crate) certificate: Option<Certificate>,
+}
+
+/// How far a slot has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Nothing is accepted.
+    Empty,
+    /// The proposal and its body are accepted; a backup has said Prepare.
+    Proposed,
+    /// There is a prepared certificate; this replica has said Commit.
+    Prepared,
+    /// There are a commit certificate and the body: decided.
+    Committed,
+}
+
+#[derive(Debug)]
+pub(crate) struct Proposal {
+    pub(crate) view: View,
+    pub(crate) digest: Digest,
+    /// `None` while the own proposal is being signed.
+    pub(crate) bundle: Option<Arc<SealedBundle>>,
+}
+
+/// Commits of 2f+1 replicas for the same view and digest.
+#[derive(Clone, Debug)]
+pub(crate) struct Certificate {
+    pub(crate) view: View,
+    pub(crate) digest: Digest,
+    pub(crate) bundles: Arc<[Arc<SealedBundle>]>,
+}
+
+impl Slot {
+    pub(crate) fn new(replicas: u16) -> Self {
+        Self {
+            stage: Stage::Empty,
+            proposal: None,
+            body: None,
+            prepares: Votes::new(replicas),
+            commits: Votes::new(replicas),
+            certificate: None,
+        }
+    }
+
+    pub(crate) fn is_decided(&self) -> bool {
+        self.stage == Stage::Committed
+    }
+
+    /// Whether Propose and 2f Prepares of others than the primary are there (`prepares` never holds the primary's:
+    /// the decoder refuses it).
+    pub(crate) fn has_prepared_certificate(&self, quorum: usize) -> bool {
+        self.proposal
+            .as_ref()
+            .is_some_and(|p| p.bundle.is_some() && 1 + self.prepares.count(p.view, p.digest) >= quorum)
+    }
+
+    /// The commit certificate, if 2f+1 Commits agree.
+    pub(crate) fn commit_certificate(&self, quorum: usize) -> Option<Certificate> {
+        let (_, vote) = self.commits.votes().find(|(_, v)| self.commits.count(v.view, v.digest) >= quorum)?;
+        let agreeing = self.commits.for_digest(vote.view, vote.digest);
+        Some(Certificate {
+            view: vote.view,
+            digest: vote.digest,
+            bundles: agreeing.take(quorum).map(|(_, v)| Arc::clone(&v.bundle)).collect(),
+        })
+    }
+
+    /// The digest this slot needs a body for: a certified one before a proposed one.
+    pub(crate) fn needs_body(&self, quorum: usize) -> Option<Digest> {
+        let digest = match self.commit_certificate(quorum) {
+            Some(certificate) => certificate.digest,
+            None => self.proposal.as_ref()?.digest,
+        };
+        let held = self.body.as_ref().is_some_and(|body| body.digest() == digest);
+        (!held && !self.is_decided()).then_some(digest)
+    }
+
+    /// A digest other than `except` that at least `threshold` replicas speak for in `view`, by whatever kind.
+    pub(crate) fn backed_digest(
+        &self,
+        view: View,
+        primary: ReplicaId,
+        except: Digest,
+        threshold: usize,
+    ) -> Option<Digest> {
+        let proposed = self.proposal.as_ref().filter(|p| p.bundle.is_some() && p.view == view);
+        let candidates = self.prepares.votes().chain(self.commits.votes()).map(|(_, vote)| vote.digest);
+        candidates.filter(|digest| *digest != except).find(|digest| {
+            let speaks = |replica: &ReplicaId| {
+                let votes = [self.prepares.of(*replica), self.commits.of(*replica)];
+                votes.iter().flatten().any(|vote| vote.view == view && vote.digest == *digest)
+                    || (*replica == primary && proposed.is_some_and(|p| p.digest == *digest))
+            };
+            self.replicas().filter(speaks).count() >= threshold
+        })
+    }
+
+    fn replicas(&self) -> impl Iterator<Item = ReplicaId> + use<> {
+        (0..self.prepares.places()).map(ReplicaId)
+    }
+}
