@@ -1,0 +1,81 @@
+use std::time::Duration;
+
+use hypostyle_app_api::{ClientId, Number, PillarId};
+use hypostyle_pillars::message::RequestLimits;
+use hypostyle_pillars::{Assign, Leaders, assigned_pillar};
+
+use super::tally::ReplicaSet;
+
+/// What of the cluster's configuration a client goes by.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    /// Number of replicas, n.
+    pub replicas: u16,
+    /// Replicas that may be Byzantine, f.
+    pub faults: u16,
+    /// Number of pillars, P.
+    pub pillars: u16,
+    /// Registered clients: ids are below it.
+    pub clients: u32,
+    /// Which pillar orders a request.
+    pub assign: Assign,
+    /// Who leads which view of which pillar.
+    pub leaders: Leaders,
+    /// W: numbers a client may have in flight above what it has acknowledged.
+    pub client_window: u64,
+    /// Most operations in a request.
+    pub request_operations: u16,
+    /// Most bytes of a request, signature included.
+    pub request_max: usize,
+    /// Most bytes of a result.
+    pub reply_max: usize,
+    /// How long to wait for an answer before a request goes to all replicas.
+    pub client_timeout: Duration,
+}
+
+impl ClientSettings {
+    /// The pillar of the request that begins with this number.
+    #[must_use]
+    pub fn pillar(&self, client: ClientId, first: Number) -> PillarId {
+        assigned_pillar(self.assign, self.pillars, self.request_operations, client, first)
+    }
+
+    /// The pillars a client's requests can belong to: the ones it needs connections for.
+    #[must_use]
+    pub fn pillars_of(&self, client: ClientId) -> Vec<PillarId> {
+        match self.assign {
+            Assign::Request => (0..self.pillars).map(PillarId).collect(),
+            Assign::Client => vec![self.pillar(client, Number(1))],
+        }
+    }
+
+    /// How many operations a request may hold that begins with this number: it crosses no multiple of
+    /// `request_operations`.
+    #[must_use]
+    pub fn operations_from(&self, first: Number) -> u16 {
+        let most = self.request_operations;
+        let into = u16::try_from(first.0 % u64::from(most)).expect("below a 16-bit number");
+        most - into
+    }
+
+    /// The acknowledged floor of a request signed ahead of its time: what must be acknowledged before the window lets
+    /// its last number go, hence right whenever it is sent. `start` is the client's first number.
+    #[must_use]
+    pub fn floor_ahead(&self, start: Number, last: Number) -> Number {
+        Number(last.0.saturating_sub(self.client_window).max(start.0.saturating_sub(1)))
+    }
+
+    pub(super) fn request_limits(&self) -> RequestLimits {
+        RequestLimits {
+            clients: self.clients,
+            request_operations: self.request_operations,
+            request_max: self.request_max,
+        }
+    }
+
+    pub(super) fn check(&self) {
+        assert!(usize::from(self.replicas) <= ReplicaSet::MAX, "{} replicas are too many", self.replicas);
+        assert!(self.replicas > 2 * self.faults, "{} faults of {} replicas", self.faults, self.replicas);
+        assert!(self.pillars > 0 && self.client_window > 0 && self.request_operations > 0, "a limit of 0");
+    }
+}
