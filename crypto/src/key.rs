@@ -78,7 +78,7 @@ impl PublicKey {
         match suite {
             Suite::Rsa2048 | Suite::Rsa3072 | Suite::Rsa4096 => check_rsa(suite, &bytes)?,
             Suite::Ed25519 => check_length(suite, &bytes, 32)?,
-            Suite::EcdsaP256 => check_length(suite, &bytes, 65)?,
+            Suite::EcdsaP256 => check_p256(&bytes)?,
         }
         let key = Self { suite, bytes };
         key.parse()?;
@@ -302,6 +302,12 @@ fn raw(point: &impl AsRef<[u8]>) -> Bytes {
 
 fn check_length(suite: Suite, bytes: &[u8], expected: usize) -> Result<(), KeyError> {
     if bytes.len() == expected { Ok(()) } else { Err(KeyError::Malformed(suite)) }
+}
+
+/// Only the uncompressed encoding; the library would take the hybrid ones (SEC 1, section 2.3.3) as well.
+fn check_p256(point: &[u8]) -> Result<(), KeyError> {
+    check_length(Suite::EcdsaP256, point, 65)?;
+    if point.first() == Some(&4) { Ok(()) } else { Err(KeyError::Malformed(Suite::EcdsaP256)) }
 }
 
 fn check_rsa(suite: Suite, spki: &[u8]) -> Result<(), KeyError> {

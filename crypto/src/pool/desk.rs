@@ -73,6 +73,7 @@ where
     ///
     /// False when the source has too many messages under way (as many as it leaves free of
     /// [`DESK_MESSAGES_MAX`]): the message is dropped, nothing will be heard of it.
+    #[must_use = "a refused message is gone: count it"]
     pub fn verify(&mut self, source: u32, class: Class, message: T, context: C) -> bool {
         if self.done.len() >= DESK_MESSAGES_MAX {
             return false;

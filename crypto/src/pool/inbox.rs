@@ -56,7 +56,9 @@ mod tests {
     fn wakes_once_a_burst() {
         let wakes = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&wakes);
-        let wake = move || drop(count.fetch_add(1, Ordering::SeqCst));
+        let wake = move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        };
         let (outlet, inbox) = channel(16, Arc::new(wake));
         for burst in 1..=3 {
             (0..5).for_each(|message| outlet.send(message));
