@@ -1,4 +1,3 @@
-use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,8 +13,10 @@ use crate::identity::Identity;
 use crate::keyring::Keyring;
 use crate::verified::{Refused, Signed, Verified};
 
-/// Fewer claims a chunk cost more in hand-off than a second thread gains; more let others wait too long.
-const CHUNK_CLAIMS: Range<usize> = 4..17;
+/// Fewer claims in a chunk cost more in hand-off than a second thread gains.
+const CHUNK_CLAIMS_MIN: usize = 4;
+/// More let others wait too long.
+const CHUNK_CLAIMS_MAX: usize = 16;
 
 /// What crypto threads hand back.
 pub(super) enum Done<T, C> {
@@ -35,7 +36,7 @@ pub(super) struct Origin {
 
 /// A message on its way through the crypto threads.
 pub(super) struct Verification<T, C> {
-    pub(super) message: T,
+    message: T,
     /// In a mutex only to be `Sync`; never locked.
     context: Mutex<C>,
     todo: Todo,
@@ -58,7 +59,7 @@ impl<T: Signed, C> Verification<T, C> {
         keyring: Arc<Keyring>,
         outlet: Arc<Outlet<Box<Done<T, C>>>>,
     ) -> Self {
-        let chunk_claims = todo.len().div_ceil(2 * threads).clamp(CHUNK_CLAIMS.start, CHUNK_CLAIMS.end - 1);
+        let chunk_claims = todo.len().div_ceil(2 * threads).clamp(CHUNK_CLAIMS_MIN, CHUNK_CLAIMS_MAX);
         let first_bad = AtomicUsize::new(usize::MAX);
         let context = Mutex::new(context);
         let checked = AtomicU64::new(0);
