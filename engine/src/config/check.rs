@@ -89,17 +89,7 @@ impl ClusterConfig {
     }
 
     fn check_counts(&self) -> Result<(), Fault> {
-        let n = self.n();
-        if n < 4 || n % 3 != 1 || n > REPLICAS_MAX {
-            let below = (n.clamp(4, REPLICAS_MAX) - 1) / 3 * 3 + 1;
-            let choice = match below {
-                REPLICAS_MAX => format!("{REPLICAS_MAX}"),
-                _ if n < 4 => "4".to_owned(),
-                _ => format!("{below} or {}", below + 3),
-            };
-            let what = format!("{n} replicas: n must be 3f+1 with f from 1 to {}", (REPLICAS_MAX - 1) / 3);
-            return fault(Subject::Replicas, what, format!("have {choice} [[replica]] sections"));
-        }
+        check_n(self.n()).map_err(|wrong| Fault { subject: Subject::Replicas, wrong })?;
         if self.clients.len() > CLIENTS_MAX {
             let what = format!("{} clients are too many", self.clients.len());
             return fault(Subject::Client(CLIENTS_MAX, "id"), what, format!("have at most {CLIENTS_MAX}"));
@@ -178,6 +168,21 @@ impl std::fmt::Display for Subject {
             Self::Client(index, name) => write!(f, "[[client]] {index} {name}"),
         }
     }
+}
+
+/// n = 3f+1 with f from 1 on.
+pub(crate) fn check_n(n: usize) -> Result<(), Wrong> {
+    if (4..=REPLICAS_MAX).contains(&n) && n % 3 == 1 {
+        return Ok(());
+    }
+    let below = (n.clamp(4, REPLICAS_MAX) - 1) / 3 * 3 + 1;
+    let choice = match below {
+        _ if n < 4 => "4".to_owned(),
+        REPLICAS_MAX => REPLICAS_MAX.to_string(),
+        _ => format!("{below} or {}", below + 3),
+    };
+    let what = format!("{n} replicas: n must be 3f+1 with f from 1 to {}", (REPLICAS_MAX - 1) / 3);
+    Err(Wrong::new(what, format!("have {choice} replicas")))
 }
 
 fn dense(

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use hypostyle_app_api::{ClientId, Digest, ReplicaId};
 use hypostyle_crypto::{Domain, KeyError, Keyring, PublicKey, SEAL_ENTRIES_MAX, Suite};
+use hypostyle_pillars::{Assign, Leaders};
 
 use super::error::Wrong;
 use super::field::{Field, field};
@@ -86,24 +87,6 @@ pub struct ClientEntry {
     pub id: ClientId,
     /// Whom to believe that it is this client.
     pub key: PublicKey,
-}
-
-/// Which pillar orders a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Assign {
-    /// By client and number: one heavy client uses all pillars.
-    Request,
-    /// By client: each client's requests keep their order.
-    Client,
-}
-
-/// Which replica leads a pillar in its first view.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leaders {
-    /// Pillar p is led by replica p mod n.
-    Spread,
-    /// Replica 0 leads every pillar.
-    Single,
 }
 
 /// How clients authenticate requests.

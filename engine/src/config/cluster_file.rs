@@ -83,6 +83,15 @@ impl ClusterConfig {
         Self::parse_with(text, file, &Overrides::none())
     }
 
+    /// This configuration with these overrides in force.
+    ///
+    /// # Errors
+    /// The first fault, with its place and remedy.
+    pub fn overridden(mut self, overrides: &Overrides) -> Result<Self, ConfigError> {
+        overrides.apply(&mut self, FIELDS, &mut Places::new())?;
+        Ok(self)
+    }
+
     /// The same as a file: [`parse`](Self::parse) reads it back.
     #[must_use]
     pub fn to_toml(&self) -> String {

@@ -111,7 +111,7 @@ mod tests {
     fn suggests_what_was_mistyped_only() {
         let known = ["pillars", "pipeline", "window"];
         assert_eq!(nearest("pilars", known), Some("pillars"));
-        assert_eq!(nearest("piplein", known), Some("pipeline"));
+        assert_eq!(nearest("pipelnie", known), Some("pipeline"));
         assert_eq!(nearest("durability", known), None);
         assert_eq!(suggestion("x", known), "known are: pillars, pipeline, window");
     }

@@ -7,14 +7,20 @@ mod cluster_file;
 mod document;
 mod error;
 mod field;
+pub mod genesis;
+mod home;
+mod init;
 mod limits;
 mod overrides;
 mod replica;
 mod value;
 
 pub use canonical::{Difference, first_difference};
-pub use cluster::{Assign, ClientAuth, ClientEntry, ClusterConfig, Leaders, ReplicaEntry, Replies};
+pub use cluster::{ClientAuth, ClientEntry, ClusterConfig, ReplicaEntry, Replies};
 pub use error::{ConfigError, Place};
+pub use home::{Home, machine_memory};
+pub use hypostyle_pillars::{Assign, Leaders};
+pub use init::{InitError, Plan, client_key, init, replica_home};
 pub use overrides::Overrides;
 pub use replica::{Cores, Count, Durability, Executor, Limits, ReplicaConfig};
 
@@ -22,3 +28,6 @@ pub use replica::{Cores, Count, Durability, Executor, Limits, ReplicaConfig};
 fn setting_names() -> Vec<&'static str> {
     cluster::FIELDS.iter().map(|field| field.global).chain(replica::setting_names()).collect()
 }
+
+#[cfg(test)]
+mod tests;

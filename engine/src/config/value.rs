@@ -40,11 +40,6 @@ macro_rules! word_value {
                 Some(self.word().to_owned())
             }
         }
-        impl std::fmt::Display for $word {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.word())
-            }
-        }
     )*};
 }
 pub(crate) use word_value;

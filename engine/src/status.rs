@@ -1,0 +1,177 @@
+//! What a replica tells about itself: the JSON of `hypostyle status` and of the admin listener.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// A replica at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaStatus {
+    /// Which replica.
+    pub replica: u16,
+    /// n.
+    pub replicas: u16,
+    /// The cluster's name.
+    pub cluster_id: String,
+    /// The configuration's hash, hexadecimal.
+    pub configuration: String,
+    /// How its threads are placed.
+    pub mode: Mode,
+    /// Its pillars, by number.
+    pub pillars: Vec<PillarStatus>,
+    /// How far it has executed.
+    #[serde(flatten)]
+    pub execution: ExecutionStatus,
+    /// What was done how often.
+    pub counters: BTreeMap<String, u64>,
+    /// What was refused how often, by "peer 2: reason".
+    pub refusals: BTreeMap<String, u64>,
+}
+
+/// One pillar of a replica.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PillarStatus {
+    /// Which pillar.
+    pub pillar: u16,
+    /// Its view.
+    pub view: u64,
+    /// Who leads it.
+    pub primary: u16,
+    /// Its frontier: all slots up to this one are decided.
+    pub decided: u64,
+    /// The highest slot that is decided.
+    pub decided_high: u64,
+    /// Slots proposed beyond the frontier.
+    pub in_flight: u64,
+    /// Slots owed.
+    pub owed: u64,
+    /// Operations that wait for a batch.
+    pub queued: u64,
+    /// Replicas whose link for this pillar is up.
+    pub peers: u16,
+}
+
+/// How far a replica has executed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutionStatus {
+    /// Executed positions of the global order.
+    pub executed_position: u64,
+    /// Executed operations.
+    pub executed_operations: u64,
+    /// h: the round of the latest stable checkpoint.
+    pub stable_round: u64,
+    /// Its digest, hexadecimal.
+    pub stable_digest: String,
+    /// The round of the latest state whose digest was taken.
+    pub state_round: u64,
+    /// That digest, hexadecimal.
+    pub state_digest: String,
+}
+
+/// How a replica's threads are placed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mode {
+    /// Worker threads.
+    pub workers: u16,
+    /// `inline` or `thread`.
+    pub executor: String,
+    /// Crypto threads.
+    pub crypto_threads: u16,
+    /// Whether workers and executor have cores of their own.
+    pub pinned: bool,
+}
+
+/// What one thread knows of a replica's status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartialStatus {
+    /// The pillars it owns.
+    pub pillars: Vec<PillarStatus>,
+    /// Of the thread the executor runs on.
+    pub execution: Option<ExecutionStatus>,
+    /// Its counters.
+    pub counters: BTreeMap<String, u64>,
+    /// Its refusals.
+    pub refusals: BTreeMap<String, u64>,
+}
+
+impl ReplicaStatus {
+    /// Adds what one thread knows.
+    pub fn merge(&mut self, part: PartialStatus) {
+        self.pillars.extend(part.pillars);
+        self.pillars.sort_by_key(|pillar| pillar.pillar);
+        if let Some(execution) = part.execution {
+            self.execution = execution;
+        }
+        add(&mut self.counters, part.counters);
+        add(&mut self.refusals, part.refusals);
+    }
+
+    /// Whether every pillar has links to a quorum, this replica included.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        let others = 2 * (self.replicas.saturating_sub(1) / 3);
+        !self.pillars.is_empty() && self.pillars.iter().all(|pillar| pillar.peers >= others)
+    }
+}
+
+impl From<&crate::pinning::ThreadPlan> for Mode {
+    fn from(plan: &crate::pinning::ThreadPlan) -> Self {
+        let executor = match plan.executor {
+            crate::pinning::ExecutorPlace::Inline => "inline",
+            crate::pinning::ExecutorPlace::Thread => "thread",
+        };
+        Self {
+            workers: plan.workers,
+            executor: executor.to_owned(),
+            crypto_threads: plan.crypto_threads,
+            pinned: plan.pinned(),
+        }
+    }
+}
+
+fn add(total: &mut BTreeMap<String, u64>, part: BTreeMap<String, u64>) {
+    for (name, count) in part {
+        let sum = total.entry(name).or_default();
+        *sum = sum.saturating_add(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn parts_merge_in_any_order() {
+        let part = |pillar, count| PartialStatus {
+            pillars: vec![PillarStatus { pillar, peers: 2, ..PillarStatus::default() }],
+            counters: BTreeMap::from([("seals".to_owned(), count)]),
+            ..PartialStatus::default()
+        };
+        let executor = PartialStatus {
+            execution: Some(ExecutionStatus { executed_position: 7, ..ExecutionStatus::default() }),
+            ..PartialStatus::default()
+        };
+        let merged = |parts: [PartialStatus; 3]| {
+            let mut status = ReplicaStatus { replicas: 4, ..ReplicaStatus::default() };
+            parts.into_iter().for_each(|part| status.merge(part));
+            status
+        };
+        let status = merged([part(0, 2), part(1, 3), executor.clone()]);
+        assert_eq!(status, merged([executor, part(1, 3), part(0, 2)]));
+        assert_eq!(status.counters["seals"], 5);
+        assert!(status.ready());
+        let json = serde_json::to_value(&status).unwrap();
+        assert_eq!(json["executed_position"], 7);
+        assert_eq!(serde_json::from_value::<ReplicaStatus>(json).unwrap(), status);
+    }
+
+    #[test]
+    fn without_a_quorum_of_links_it_is_not_ready() {
+        let mut status = ReplicaStatus { replicas: 4, ..ReplicaStatus::default() };
+        assert!(!status.ready());
+        status.pillars.push(PillarStatus { peers: 1, ..PillarStatus::default() });
+        assert!(!status.ready());
+    }
+}
