@@ -1,5 +1,6 @@
 //! Hypostyle: a pillar-parallel, Byzantine-fault-tolerant replication engine.
 
+pub mod admin;
 pub mod config;
 pub mod order_log;
 pub mod pinning;

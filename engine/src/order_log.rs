@@ -85,8 +85,9 @@ impl OrderLog {
     }
 
     /// The entries remembered, oldest first.
-    pub fn recent(&self) -> impl ExactSizeIterator<Item = &Arc<OrderEntry>> {
-        self.recent.iter()
+    #[must_use]
+    pub fn recent(&self) -> Vec<Arc<OrderEntry>> {
+        self.recent.iter().cloned().collect()
     }
 
     fn over(&self) -> bool {
@@ -172,7 +173,7 @@ mod tests {
     }
 
     fn positions(log: &OrderLog) -> Vec<u64> {
-        log.recent().map(|entry| entry.position).collect()
+        log.recent().iter().map(|entry| entry.position).collect()
     }
 
     #[test]
