@@ -86,8 +86,8 @@ impl OrderLog {
 
     /// The entries remembered, oldest first.
     #[must_use]
-    pub fn recent(&self) -> Vec<Arc<OrderEntry>> {
-        self.recent.iter().cloned().collect()
+    pub fn recent(&self) -> Vec<OrderEntry> {
+        self.recent.iter().map(|entry| OrderEntry::clone(entry)).collect()
     }
 
     fn over(&self) -> bool {

@@ -5,84 +5,140 @@ mod metrics;
 mod source;
 
 use std::fmt::Write;
-use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tokio::runtime;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::order_log::OrderEntry;
 use crate::status::ReplicaStatus;
 
-pub use source::{Ask, Query, Source, Unanswered};
+pub use source::{Query, StatusSource, Unanswered};
 
-/// Opens the listener, so that a port in use is known before any thread starts.
-///
-/// # Errors
-/// When the address is not on loopback (whoever reaches the listener is not asked who he is) or not free.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    if !address.ip().is_loopback() {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{address} is not on loopback")));
+/// The control thread with its listener. Dropping it ends both.
+#[derive(Debug)]
+pub struct AdminServer {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Requests answered at the same time: a scraper must not slow the workers down.
+const ASKING: usize = 4;
+
+impl AdminServer {
+    /// Listens on `address` and serves what `source` tells.
+    ///
+    /// # Errors
+    /// When the address is not on loopback (whoever reaches the listener is not asked who he is) or not free, or the
+    /// system gives no thread.
+    pub fn start<S: StatusSource>(address: SocketAddr, source: Arc<S>) -> io::Result<Self> {
+        if !address.ip().is_loopback() {
+            let what = format!("{address} is not on loopback");
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+        }
+        let listener = TcpListener::bind(address)?;
+        let address = listener.local_addr()?;
+        listener.set_nonblocking(true)?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let listener = {
+            let _entered = runtime.enter();
+            tokio::net::TcpListener::from_std(listener)?
+        };
+        let (stop, stopped) = oneshot::channel();
+        let router = router(source);
+        let serve = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    ended = async { axum::serve(listener, router).await } => {
+                        tracing::error!(?ended, "the admin listener has ended");
+                    }
+                    // An error, too, means that the server is gone.
+                    _ = stopped => {}
+                }
+            });
+        };
+        let thread = thread::Builder::new().name("control".to_owned()).spawn(serve)?;
+        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
     }
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
 }
 
-/// Serves until `stop`. Wants a tokio runtime with I/O and time.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    source: Source,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    axum::serve(listener, router(Arc::new(source))).with_graceful_shutdown(stop).await
+impl Drop for AdminServer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic there was printed when it happened.
+            let _ = thread.join();
+        }
+    }
 }
 
-fn router(source: Arc<Source>) -> Router {
+/// A replica's threads and how many questions may be open.
+#[derive(Clone)]
+struct Desk {
+    source: Arc<dyn StatusSource>,
+    asking: Arc<Semaphore>,
+}
+
+impl Desk {
+    async fn status(&self) -> Result<ReplicaStatus, Unanswered> {
+        let _asking = self.asking.acquire().await.map_err(|_| Unanswered)?;
+        source::status(&*self.source).await
+    }
+
+    async fn order(&self) -> Result<Vec<OrderEntry>, Unanswered> {
+        let _asking = self.asking.acquire().await.map_err(|_| Unanswered)?;
+        source::order(&*self.source).await
+    }
+}
+
+fn router(source: Arc<dyn StatusSource>) -> Router {
     Router::new()
         .route("/status", get(status))
         .route("/order-log", get(order_log))
         .route("/metrics", get(scrape))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .with_state(source)
+        .with_state(Desk { source, asking: Arc::new(Semaphore::new(ASKING)) })
 }
 
-async fn status(State(source): State<Arc<Source>>) -> Result<Response, Unanswered> {
-    Ok(axum::Json(source.status().await?).into_response())
+async fn status(State(desk): State<Desk>) -> Result<Response, Unanswered> {
+    Ok(axum::Json(desk.status().await?).into_response())
 }
 
 /// A JSON array with a line for each entry.
-async fn order_log(State(source): State<Arc<Source>>) -> Result<Response, Unanswered> {
-    let entries = source.order_log().await?;
+async fn order_log(State(desk): State<Desk>) -> Result<Response, Unanswered> {
+    let entries = desk.order().await?;
     Ok(typed("application/json", json_lines(&entries)))
 }
 
-async fn scrape(State(source): State<Arc<Source>>) -> Result<Response, Unanswered> {
-    let text = metrics::encode(&source.status().await?);
+async fn scrape(State(desk): State<Desk>) -> Result<Response, Unanswered> {
+    let text = metrics::encode(&desk.status().await?);
     Ok(typed("application/openmetrics-text; version=1.0.0; charset=utf-8", text))
 }
 
 /// Every thread answers.
-async fn livez(State(source): State<Arc<Source>>) -> Result<&'static str, Unanswered> {
-    source.status().await.map(|_| "ok\n")
+async fn livez(State(desk): State<Desk>) -> Result<&'static str, Unanswered> {
+    desk.status().await.map(|_| "ok\n")
 }
 
 /// Every pillar has links to a quorum. `?verbose` names each pillar's.
-async fn readyz(
-    State(source): State<Arc<Source>>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Unanswered> {
-    let status = source.status().await?;
+async fn readyz(State(desk): State<Desk>, RawQuery(query): RawQuery) -> Result<Response, Unanswered> {
+    let status = desk.status().await?;
     let code = if status.ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let verbose =
         query.is_some_and(|query| query.split('&').any(|part| part.split('=').next() == Some("verbose")));
@@ -99,10 +155,10 @@ fn readiness(status: &ReplicaStatus, verbose: bool) -> String {
     text
 }
 
-fn json_lines(entries: &[Arc<OrderEntry>]) -> String {
+fn json_lines(entries: &[OrderEntry]) -> String {
     let lines: Vec<String> = entries
         .iter()
-        .map(|entry| serde_json::to_string(&**entry).expect("an entry has string keys only"))
+        .map(|entry| serde_json::to_string(entry).expect("an entry has string keys only"))
         .collect();
     format!("[\n{}\n]\n", lines.join(",\n"))
 }

@@ -1,8 +1,7 @@
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, oneshot};
-use tokio::time::timeout;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
 use crate::order_log::OrderEntry;
 use crate::status::{PartialStatus, ReplicaStatus};
@@ -12,72 +11,44 @@ use crate::status::{PartialStatus, ReplicaStatus};
 pub enum Query {
     /// What it knows of the replica's status.
     Status(oneshot::Sender<PartialStatus>),
-    /// The recent order; to the thread the executor runs on.
-    OrderLog(oneshot::Sender<Vec<Arc<OrderEntry>>>),
+    /// The recent order; the thread the executor runs on knows it.
+    OrderLog(oneshot::Sender<Vec<OrderEntry>>),
 }
 
-/// Mails a query to a thread, without waiting for room.
-pub type Ask = Box<dyn Fn(Query) + Send + Sync>;
-
-/// Where a replica's status comes from.
-pub struct Source {
-    base: ReplicaStatus,
-    threads: Vec<Ask>,
-    executor: usize,
-    asking: Semaphore,
+/// A replica's threads, as the admin listener asks them. Nothing here may wait.
+pub trait StatusSource: Send + Sync + 'static {
+    /// Asks every thread for its part.
+    fn ask_status(&self) -> Vec<oneshot::Receiver<PartialStatus>>;
+    /// Asks for the order; one of those asked answers.
+    fn ask_order(&self) -> Vec<oneshot::Receiver<Vec<OrderEntry>>>;
+    /// The whole of the parts.
+    fn assemble(&self, parts: Vec<PartialStatus>) -> ReplicaStatus;
 }
 
 /// A thread did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a thread of the replica did not answer within {} s", ANSWER.as_secs())]
+#[error("a thread of the replica does not answer")]
 pub struct Unanswered;
 
 const ANSWER: Duration = Duration::from_secs(2);
-/// Questions in flight: a scraper must not slow the workers down.
-const ASKING: usize = 4;
 
-impl Source {
-    /// A replica that is `base` as far as its configuration tells, and whose `threads` know the rest; the executor
-    /// runs on that of index `executor`.
-    ///
-    /// # Panics
-    /// When there is no such thread.
-    #[must_use]
-    pub fn new(base: ReplicaStatus, threads: Vec<Ask>, executor: usize) -> Self {
-        assert!(executor < threads.len(), "the executor runs on thread {executor} of {}", threads.len());
-        Self { base, threads, executor, asking: Semaphore::new(ASKING) }
+/// What every thread tells, put together.
+pub(super) async fn status(source: &dyn StatusSource) -> Result<ReplicaStatus, Unanswered> {
+    let deadline = Instant::now() + ANSWER;
+    let mut parts = Vec::new();
+    for answer in source.ask_status() {
+        parts.push(timeout_at(deadline, answer).await.map_err(|_| Unanswered)?.map_err(|_| Unanswered)?);
     }
+    Ok(source.assemble(parts))
+}
 
-    /// Asks every thread.
-    ///
-    /// # Errors
-    /// When one does not answer in time.
-    pub async fn status(&self) -> Result<ReplicaStatus, Unanswered> {
-        let _asking = self.asking.acquire().await.map_err(|_| Unanswered)?;
-        let answers: Vec<_> = self.threads.iter().map(|ask| put(ask, Query::Status)).collect();
-        let mut status = self.base.clone();
-        for answer in answers {
-            status.merge(wait(answer).await?);
+/// The order that the executor remembers.
+pub(super) async fn order(source: &dyn StatusSource) -> Result<Vec<OrderEntry>, Unanswered> {
+    let deadline = Instant::now() + ANSWER;
+    for answer in source.ask_order() {
+        if let Ok(entries) = timeout_at(deadline, answer).await.map_err(|_| Unanswered)? {
+            return Ok(entries);
         }
-        Ok(status)
     }
-
-    /// Asks the executor for the order it remembers.
-    ///
-    /// # Errors
-    /// When it does not answer in time.
-    pub async fn order_log(&self) -> Result<Vec<Arc<OrderEntry>>, Unanswered> {
-        let _asking = self.asking.acquire().await.map_err(|_| Unanswered)?;
-        wait(put(&self.threads[self.executor], Query::OrderLog)).await
-    }
-}
-
-fn put<T>(ask: &Ask, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> oneshot::Receiver<T> {
-    let (answer, waiting) = oneshot::channel();
-    ask(query(answer));
-    waiting
-}
-
-async fn wait<T>(answer: oneshot::Receiver<T>) -> Result<T, Unanswered> {
-    timeout(ANSWER, answer).await.map_err(|_| Unanswered)?.map_err(|_| Unanswered)
+    Err(Unanswered)
 }
