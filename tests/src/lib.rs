@@ -1,1 +1,4 @@
-//! Scenario, process and layering tests of Hypostyle.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub mod source;

@@ -1,1 +1,2 @@
-//! Finds pillar count, batch and thread placement for a machine and a workload.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
