@@ -1,5 +1,7 @@
 use hypostyle_app_api::Number;
 
+use crate::reply::Failure;
+
 /// Why nothing was sent: the operation was not and will not be executed, and may be submitted again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotSent {
@@ -57,27 +59,59 @@ pub enum NotSent {
 /// What f+1 replicas say of an operation instead of a result. It is final.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OperationError {
-    /// The replicas refused it, each for the same reason.
-    #[error("the replicas refused the operation: {0}")]
-    Refused(String),
+    /// An error of the engine's.
+    #[error("{}", explain(*.0))]
+    Failure(Failure),
+    /// An error with a code that this version doesn't know.
+    #[error("the replicas answer with the error {0}")]
+    Other(String),
     /// The number was used before, for another request of this client: this operation will not be executed.
     #[error("number {0} was used before by this client: start above all numbers it ever used")]
     NumberUsed(Number),
 }
 
-/// Why a reply was dropped, before its signature was checked. Also the label of the counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+impl OperationError {
+    /// The error with this text code.
+    pub(super) fn from_code(code: &[u8]) -> Self {
+        let code = String::from_utf8_lossy(code);
+        Failure::from_code(&code).map_or_else(|| Self::Other(code.into_owned()), Self::Failure)
+    }
+}
+
+fn explain(failure: Failure) -> &'static str {
+    match failure {
+        Failure::Panicked => "the application panicked on the operation",
+        Failure::ResultTooLarge => "executed, but the result is longer than reply_max",
+        Failure::ResultNotKept => "executed, but the result is no longer kept; raise client_result_bytes",
+        Failure::Acknowledged => {
+            "another client with the same key acknowledged the operation's number; whether it was executed is unknown"
+        }
+    }
+}
+
+/// Why a reply was dropped, before its signature was checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.reason())]
 pub enum Rejected {
     /// It is signed by another replica than the one it came from.
-    #[error("reply of another replica")]
     OtherReplica,
     /// It is for another client.
-    #[error("reply for another client")]
     OtherClient,
     /// There is no such replica or pillar.
-    #[error("reply from an unknown pillar")]
     UnknownPillar,
     /// It tells nothing new: all its operations are settled, or this replica said the same before.
-    #[error("nothing new in the reply")]
     Late,
+}
+
+impl Rejected {
+    /// The counter's label.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::OtherReplica => "a reply of another replica",
+            Self::OtherClient => "a reply for another client",
+            Self::UnknownPillar => "a reply of an unknown pillar",
+            Self::Late => "a reply with nothing new",
+        }
+    }
 }

@@ -4,10 +4,7 @@ use hypostyle_crypto::sha256;
 
 use super::error::OperationError;
 use super::tally::Candidate;
-use crate::reply::{Record, Value};
-
-/// Results up to this length lie in the reply's record; of longer ones the digest does.
-const INLINE_MAX: u32 = 32;
+use crate::reply::{INLINE_MAX, Record, Value};
 
 /// What replies must agree on, byte for byte, to be counted together. `value` is the result itself, zero-padded,
 /// when `len` is at most 32, else its SHA-256: with `len` beside it the two can't be taken for each other.
@@ -16,13 +13,13 @@ pub(super) struct Outcome {
     pub(super) request: [u8; 16],
     pub(super) error: bool,
     pub(super) len: u32,
-    pub(super) value: [u8; 32],
+    pub(super) value: [u8; INLINE_MAX],
 }
 
 impl Outcome {
     /// What a record tells.
     pub(super) fn of(record: &Record) -> Self {
-        let mut value = [0; 32];
+        let mut value = [0; INLINE_MAX];
         match &record.value {
             Value::Inline(bytes) => {
                 let len = bytes.len().min(value.len());
@@ -38,13 +35,12 @@ impl Candidate {
     /// The operation's result, unless it is a large one that nobody sent whole yet.
     pub(super) fn result(&self) -> Option<Result<Bytes, OperationError>> {
         let Outcome { error, len, value, .. } = &self.outcome;
-        let bytes = if *len <= INLINE_MAX {
-            Bytes::copy_from_slice(&value[..*len as usize])
-        } else {
-            self.whole.clone()?
+        let bytes = match value.get(..*len as usize) {
+            Some(inline) => Bytes::copy_from_slice(inline),
+            None => self.whole.clone()?,
         };
         if *error {
-            return Some(Err(OperationError::Refused(String::from_utf8_lossy(&bytes).into_owned())));
+            return Some(Err(OperationError::from_code(&bytes)));
         }
         Some(Ok(bytes))
     }

@@ -5,6 +5,7 @@ use hypostyle_pillars::message::RequestLimits;
 use hypostyle_pillars::{Assign, Leaders, assigned_pillar};
 
 use super::tally::ReplicaSet;
+use crate::config::{self, ClusterConfig};
 
 /// What of the cluster's configuration a client goes by.
 #[derive(Clone, Debug)]
@@ -34,6 +35,31 @@ pub struct ClientSettings {
 }
 
 impl ClientSettings {
+    /// Those of a cluster.
+    #[must_use]
+    pub fn of(cluster: &ClusterConfig) -> Self {
+        let small = |count: usize| u16::try_from(count).expect("a valid configuration has few replicas");
+        Self {
+            replicas: small(cluster.n()),
+            faults: small(cluster.f()),
+            pillars: cluster.pillars,
+            clients: u32::try_from(cluster.clients.len()).expect("a valid configuration has fewer clients"),
+            assign: match cluster.assign {
+                config::Assign::Request => Assign::Request,
+                config::Assign::Client => Assign::Client,
+            },
+            leaders: match cluster.leaders {
+                config::Leaders::Spread => Leaders::Spread,
+                config::Leaders::Single => Leaders::Single,
+            },
+            client_window: u64::from(cluster.client_window),
+            request_operations: cluster.request_operations,
+            request_max: cluster.request_max,
+            reply_max: cluster.reply_max,
+            client_timeout: cluster.client_timeout,
+        }
+    }
+
     /// The pillar of the request that begins with this number.
     #[must_use]
     pub fn pillar(&self, client: ClientId, first: Number) -> PillarId {

@@ -1,0 +1,91 @@
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hypostyle_app_api::ClientId;
+use hypostyle_crypto::{Identity, Keyring};
+use hypostyle_net::{ConnectionId, Payload, Peer, ReadOutcome, Reject, Role, Settings, TicketKey, Transport};
+
+use crate::config::ClusterConfig;
+use crate::reply::ReplyMessage;
+
+/// The replies read from one connection, at most as many as its read budget holds.
+#[derive(Debug, Default)]
+pub(super) struct Intake {
+    replies: VecDeque<ReplyMessage>,
+    malformed: Option<&'static str>,
+}
+
+/// Type byte of a reply in a frame from a replica.
+const REPLY: u8 = 1;
+
+impl Intake {
+    /// Reads whole frames worth up to `budget` bytes and decodes them. True when there may be more to read.
+    pub(super) fn read(&mut self, transport: &mut Transport, id: ConnectionId, budget: usize) -> bool {
+        let (replies, malformed) = (&mut self.replies, &mut self.malformed);
+        let outcome = transport.read(id, budget, &mut |payload| {
+            let bytes = match payload {
+                Payload::Peer(bytes) => bytes,
+                Payload::Client(bytes) => Bytes::copy_from_slice(bytes),
+            };
+            match decode(&bytes) {
+                Ok(reply) => {
+                    replies.push_back(reply);
+                    ControlFlow::Continue(())
+                }
+                Err(what) => {
+                    *malformed = Some(what);
+                    ControlFlow::Break(Reject(what))
+                }
+            }
+        });
+        matches!(outcome, ReadOutcome::More)
+    }
+
+    pub(super) fn pop(&mut self) -> Option<ReplyMessage> {
+        self.replies.pop_front()
+    }
+
+    /// What was wrong with the frame that ended the last read, if one did.
+    pub(super) fn malformed(&mut self) -> Option<&'static str> {
+        self.malformed.take()
+    }
+}
+
+fn decode(bytes: &Bytes) -> Result<ReplyMessage, &'static str> {
+    match bytes.first() {
+        Some(&REPLY) => ReplyMessage::decode(bytes.slice(1..)).map_err(|malformed| malformed.0),
+        _ => Err("a frame of an unknown type"),
+    }
+}
+
+/// A client listens to nobody and dials every replica.
+pub(super) fn transport_settings(
+    cluster: &ClusterConfig,
+    keyring: Arc<Keyring>,
+    identity: &Arc<Identity>,
+    me: ClientId,
+) -> Settings {
+    let frame_max = cluster.frame_max_client();
+    Settings {
+        keyring,
+        identity: Arc::clone(identity),
+        me: Peer { role: Role::Client, id: me.0 },
+        pillars: cluster.pillars,
+        summary: cluster.summary(),
+        frame_max_replica: cluster.frame_max_replica(),
+        frame_max_client: frame_max,
+        write_buffer_max: WRITE_BUFFER_MAX.max(2 * frame_max),
+        handshakes_max: usize::MAX,
+        connections_max: usize::MAX,
+        handshake_timeout: HANDSHAKE_TIMEOUT,
+        source: None,
+        tickets: Arc::new(TicketKey::generate()),
+    }
+}
+
+/// Enough for a whole window of small requests.
+const WRITE_BUFFER_MAX: usize = 1 << 20;
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
