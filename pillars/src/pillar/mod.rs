@@ -19,6 +19,7 @@ use crate::log::Log;
 use crate::message::{Body, Message, SealedBundle, Statement};
 use crate::outbox::{CheckpointVote, Executed, Input, Output, Stable, Target};
 use crate::requests::PendingRequests;
+use crate::slot::Slot;
 use crate::{Config, Rejected};
 use pace::Pace;
 use resend::Resend;
@@ -64,6 +65,8 @@ pub struct Progress {
     pub primary: ReplicaId,
     /// All slots up to this one are decided.
     pub decided: Seq,
+    /// The highest slot that is decided.
+    pub decided_high: Seq,
     /// Slots accepted and not decided.
     pub in_flight: u64,
     /// Slots owed above `decided`.
@@ -117,7 +120,7 @@ impl Pillar {
                 out.push(Output::Statement(Statement::checkpoint(round, digest)))
             }
             Input::Stable(stable) => self.on_stable(now, stable, out),
-            Input::Executed(executed) => self.on_executed(&executed),
+            Input::Executed(executed) => self.on_executed(now, &executed, out),
             Input::Tick => self.on_tick(now, out),
         }
         self.watch(now, frontier);
@@ -141,6 +144,7 @@ impl Pillar {
             view: self.view,
             primary: self.primary(),
             decided: self.frontier,
+            decided_high: self.decided_high(),
             in_flight: self.accepted.0.max(self.proposed.0).saturating_sub(self.frontier.0),
             owed: self.owed_to().0.saturating_sub(self.frontier.0),
             queued: self.batches.operations() + self.pending.oldest_first().len() as u64,
@@ -157,6 +161,12 @@ impl Pillar {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    fn decided_high(&self) -> Seq {
+        let above = (self.frontier.0 + 1..=self.log.end().0).rev().map(Seq);
+        let mut decided = above.filter(|seq| self.log.get(*seq).is_some_and(Slot::is_decided));
+        decided.next().unwrap_or(self.frontier)
     }
 
     fn primary(&self) -> ReplicaId {
@@ -180,22 +190,35 @@ impl Pillar {
         if stable.round <= self.stable_round() {
             return;
         }
+        let before = self.last_acted_on();
         self.stable = Some(stable);
         self.collect_garbage();
-        // Slots that lay above the watermark may be complete already.
-        for seq in self.frontier.0 + 1..=self.log.end().0.min(self.high_watermark().0) {
-            self.advance_slot(now, Seq(seq), out);
-        }
-        self.accept_ready(now, out);
+        self.act_above(now, before, out);
     }
 
-    fn on_executed(&mut self, executed: &Executed) {
+    fn on_executed(&mut self, now: Now, executed: &Executed, out: &mut Vec<Output>) {
+        let before = self.last_acted_on();
         self.executed = self.executed.max(executed.seq);
         for (client, floor) in &executed.floors {
             self.clients.raise(*client, *floor);
             self.pending.raise(*client, *floor);
         }
         self.collect_garbage();
+        self.act_above(now, before, out);
+    }
+
+    /// The highest slot that is decided here: within the watermark, and not more than the merge holds above what is
+    /// executed.
+    fn last_acted_on(&self) -> Seq {
+        self.high_watermark().min(Seq(self.executed.0 + 2 * self.config.window))
+    }
+
+    /// Slots that lay too high until now may be complete already.
+    fn act_above(&mut self, now: Now, before: Seq, out: &mut Vec<Output>) {
+        for seq in before.0 + 1..=self.log.end().0.min(self.last_acted_on().0) {
+            self.advance_slot(now, Seq(seq), out);
+        }
+        self.accept_ready(now, out);
     }
 
     /// Discards up to min(stable, own executed), one window kept for laggards. The watermark moves at once.

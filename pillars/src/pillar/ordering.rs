@@ -203,7 +203,7 @@ impl Pillar {
 
     /// Proposed → Prepared → Committed, as far as the votes carry.
     pub(super) fn advance_slot(&mut self, now: Now, seq: Seq, out: &mut Vec<Output>) {
-        if seq > self.high_watermark() {
+        if seq > self.last_acted_on() {
             return;
         }
         let quorum = self.config.quorum();
