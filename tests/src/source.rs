@@ -72,8 +72,9 @@ fn holds(line: &str, words: &str) -> bool {
     line.match_indices(words).any(|(at, _)| {
         let before = line[..at].chars().next_back();
         let after = line[at + words.len()..].chars().next();
-        !(of_a_name(before) && of_a_name(words.chars().next()))
-            && !(of_a_name(after) && of_a_name(words.chars().next_back()))
+        let goes_on_before = of_a_name(before) && of_a_name(words.chars().next());
+        let goes_on_after = of_a_name(after) && of_a_name(words.chars().next_back());
+        !goes_on_before && !goes_on_after
     })
 }
 

@@ -55,8 +55,8 @@ impl Baseline {
 
     pub(crate) fn to_toml(&self) -> String {
         let mut text = format!(
-            "# Counted by callgrind in a release build. `cargo verify instructions` compares with these and fails beyond\n\
-             # {TOLERANCE_PERCENT} %; `cargo verify instructions --bless` rewrites them. Say why in the commit.\n\
+            "# Counted by callgrind in a release build, SHA-256's compression apart. `cargo verify instructions`\n\
+             # compares with these and fails beyond {TOLERANCE_PERCENT} %; with `--bless` it rewrites them. Say why in the commit.\n\
              machine = \"{}\"\ncompiler = \"{}\"\n\n[instructions_per_operation]\n",
             self.machine, self.compiler
         );

@@ -1,12 +1,13 @@
 //! `cargo verify instructions`: how many instructions an operation costs. Unlike seconds, they repeat on a busy machine.
 //!
 //! The workloads are the binary `instructions` of `hypostyle-tests`. callgrind counts only inside its function
-//! `measured`, so that making keys and verifying signatures beforehand cost nothing.
+//! `measured`, so that making keys and verifying signatures beforehand cost nothing; SHA-256's compression is told apart.
 
 use crate::baseline::{Baseline, Counts, TOLERANCE_PERCENT, Verdict};
+use crate::callgrind::{self, Count};
 use crate::tools;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
@@ -33,7 +34,7 @@ fn count_all() -> Result<Counts, String> {
     let started = Instant::now();
     let binary = build()?;
     println!("    {:.1} s\n==> instructions: counting", started.elapsed().as_secs_f64());
-    let names = text_of(Command::new(&binary).arg("--list"))?.0;
+    let names = tools::output_of(Command::new(&binary).arg("--list"))?;
     names.lines().map(|name| Ok((name.to_string(), count(&binary, name)?))).collect()
 }
 
@@ -53,36 +54,21 @@ fn build() -> Result<PathBuf, String> {
 }
 
 /// Instructions per operation of one workload.
-fn count(binary: &PathBuf, name: &str) -> Result<f64, String> {
-    let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--toggle-collect=*measured*", "--callgrind-out-file=/dev/null"]);
-    let (printed, said) = text_of(command.arg(binary).arg(name))?;
-    let operations = number_after(&printed, "operations").filter(|&operations| operations > 0.0);
-    let instructions = number_after(&said, "Collected :").filter(|&instructions| instructions > 0.0);
-    match (instructions, operations) {
-        (Some(instructions), Some(operations)) => {
-            let each = instructions / operations;
-            println!("    {name:<32}{each:>12.1}");
-            Ok(each)
+fn count(binary: &Path, name: &str) -> Result<f64, String> {
+    let (Count { own, hashing }, printed) = callgrind::count(binary, name)?;
+    let operations = printed.trim().strip_prefix("operations ").and_then(|number| number.parse().ok());
+    match operations {
+        Some(operations) if own > 0 && operations > 0 => {
+            let (own, hashing) = (per(own, operations), per(hashing, operations));
+            println!("    {name:<32}{own:>10.1}   and {hashing:>8.1} in SHA-256's compression");
+            Ok(own)
         }
-        _ => Err(format!("{name}: nothing was counted:\n{printed}{said}")),
+        _ => Err(format!("{name}: nothing was counted; it printed `{}`", printed.trim())),
     }
 }
 
-/// What a program printed: output and errors. A failure shows both.
-fn text_of(command: &mut Command) -> Result<(String, String), String> {
-    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?}: {error}"))?;
-    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    if output.status.success() {
-        Ok((printed, said))
-    } else {
-        Err(format!("{command:?}: {}\n{printed}{said}", output.status))
-    }
-}
-
-fn number_after(text: &str, label: &str) -> Option<f64> {
-    text.split_once(label)?.1.split_whitespace().next()?.parse().ok()
+fn per(instructions: u64, operations: u64) -> f64 {
+    instructions as f64 / operations as f64
 }
 
 fn baseline_path() -> PathBuf {
@@ -91,8 +77,13 @@ fn baseline_path() -> PathBuf {
 
 fn compiler() -> String {
     let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let version = text_of(Command::new(compiler).arg("--version")).map(|(version, _)| version);
-    version.unwrap_or_default().split(" (").next().unwrap_or_default().trim().to_string()
+    tools::output_of(Command::new(compiler).arg("--version"))
+        .unwrap_or_default()
+        .split(" (")
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_string()
 }
 
 fn write(counts: Counts) -> Result<(), String> {

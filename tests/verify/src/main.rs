@@ -5,6 +5,7 @@
 
 mod arguments;
 mod baseline;
+mod callgrind;
 mod closing;
 mod instructions;
 mod step;
