@@ -162,10 +162,11 @@ impl Subject {
 impl std::fmt::Display for Subject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Setting(name) => write!(f, "[cluster] {name}"),
+            // What is wrong begins with the setting's name.
+            Self::Setting(_) => f.write_str("[cluster]"),
             Self::Replicas => f.write_str("[[replica]]"),
-            Self::Replica(index, name) => write!(f, "[[replica]] {index} {name}"),
-            Self::Client(index, name) => write!(f, "[[client]] {index} {name}"),
+            Self::Replica(index, _) => write!(f, "[[replica]] {index}"),
+            Self::Client(index, _) => write!(f, "[[client]] {index}"),
         }
     }
 }

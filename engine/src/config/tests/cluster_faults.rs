@@ -252,7 +252,7 @@ fn a_window_whose_view_changes_fit_no_frame_is_refused() {
     config.validate().unwrap();
     config.window = 4096;
     let message = config.validate().unwrap_err().to_string();
-    assert!(message.starts_with("[cluster] window: window: messages of up to 1."), "{message}");
+    assert!(message.starts_with("[cluster]: window: messages of up to 1."), "{message}");
 }
 
 #[test]
