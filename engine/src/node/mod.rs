@@ -1,0 +1,388 @@
+//! What one worker decides: frames in, frames out, without socket, thread or clock. The same value runs in a worker's
+//! thread in production and is stepped by hand in tests.
+
+mod counters;
+mod sealer;
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use hypostyle_app_api::{ClientId, Digest, Instant, Now, PillarId, ReplicaId, Round};
+use hypostyle_crypto::{Class, Desk, Finished, Pool, Tag};
+use hypostyle_pillars::message::{Body, FrameLimits, Message, PeerFrame, Request, SealedBundle, Status};
+use hypostyle_pillars::{
+    Admission, CheckpointVote, Config, Decided, Demand, Executed, Input, Output, Pillar, Progress, Rejected, Source,
+    Stable, Target,
+};
+
+use crate::executor::Lookup;
+use crate::reply::{ReplyGroup, encode_reply};
+pub(crate) use counters::Counters;
+use sealer::{SealedReplies, Sealer, SealerSettings};
+
+/// The pillars of one worker, what they sign, and whom they answer.
+pub(crate) struct Node {
+    pillars: Vec<Pillar>,
+    limits: FrameLimits,
+    desk: Desk<Message, Context>,
+    sealer: Sealer,
+    /// Inputs the pillars of this node have for each other.
+    inputs: VecDeque<(usize, Input)>,
+    outputs: Vec<NodeOutput>,
+    scratch: Vec<Output>,
+    /// Client requests are copied out of the worker's read buffer once, into chunks of this.
+    arena: BytesMut,
+    pub(crate) counters: Counters,
+}
+
+/// What a node wants done, in order.
+pub(crate) enum NodeOutput {
+    /// A frame on a pillar's links.
+    ToPeers { pillar: PillarId, to: Target, message: PeerMessage },
+    /// A frame on a client's connection to a pillar.
+    ToClient { pillar: PillarId, client: ClientId, frame: Vec<u8> },
+    /// For the executor.
+    ToExecutor(ExecutorInput),
+    /// For the pillars of the other workers.
+    Demand(Demand),
+}
+
+/// What goes from a pillar to other replicas.
+pub(crate) enum PeerMessage {
+    Body(Arc<Body>),
+    Bundle(Arc<SealedBundle>),
+    Status(Status),
+    Request(Request),
+}
+
+/// What the pillars tell the executor.
+pub(crate) enum ExecutorInput {
+    Decided(Decided),
+    Lookup(Lookup),
+    CheckpointVote(CheckpointVote),
+}
+
+/// What the executor tells a worker.
+#[derive(Default)]
+pub(crate) struct ExecutorReport {
+    pub(crate) replies: Vec<ReplyGroup>,
+    pub(crate) executed: Vec<(PillarId, Executed)>,
+    /// Own checkpoints, each for the pillar that is to state it.
+    pub(crate) checkpoints: Vec<(PillarId, Round, Digest)>,
+    pub(crate) stable: Vec<Stable>,
+}
+
+/// Why a connection is to be closed.
+pub(crate) type Refusal = &'static str;
+
+/// The first byte of a frame between client and replica.
+pub(crate) const CLIENT_FRAME: u8 = 1;
+
+/// Where a message that is being verified came from.
+struct Context {
+    pillar: usize,
+    source: Source,
+}
+
+/// Chunks in which client requests are copied out of the read buffer.
+const ARENA_CHUNK: usize = 64 * 1024;
+
+impl ExecutorReport {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.replies.is_empty() && self.executed.is_empty() && self.checkpoints.is_empty() && self.stable.is_empty()
+    }
+}
+
+impl Node {
+    /// A node for the pillars that `configs` describe, at their start.
+    pub(crate) fn new(
+        configs: Vec<Config>,
+        pool: &Pool,
+        bundle: usize,
+        replies_singly: bool,
+        wake: Arc<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        let first = configs.first().expect("a worker has at least one pillar");
+        let settings =
+            SealerSettings { me: first.me, bundle, replies_singly, flights_max: pool.threads().max(1) };
+        let ids: Vec<_> = configs.iter().map(|config| config.pillar).collect();
+        Self {
+            limits: first.frame_limits(),
+            counters: Counters::new(first.replicas),
+            desk: pool.desk(wake),
+            sealer: Sealer::new(settings, &ids),
+            pillars: configs.into_iter().map(Pillar::new).collect(),
+            inputs: VecDeque::new(),
+            outputs: Vec::new(),
+            scratch: Vec::new(),
+            arena: BytesMut::new(),
+        }
+    }
+
+    /// The payload of a frame that came over a replica's link. `Break` says why the link is to be closed.
+    pub(crate) fn peer_frame(
+        &mut self,
+        now: Now,
+        pillar: PillarId,
+        from: ReplicaId,
+        payload: &Bytes,
+    ) -> ControlFlow<Refusal> {
+        let source = Source::Peer(from);
+        let Some(pillar) = self.index(pillar) else {
+            return ControlFlow::Break("no such pillar here");
+        };
+        match PeerFrame::decode(payload, &self.limits) {
+            Ok(PeerFrame::Message(message)) => self.admit(now, pillar, source, message),
+            Ok(PeerFrame::Status(status)) => self.step(now, pillar, Input::Status(from, status)),
+            Err(malformed) => {
+                self.counters.refuse(source, Rejected::Malformed);
+                return ControlFlow::Break(malformed.what);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The payload of a frame that came over a client's connection. `Break` says why it is to be closed.
+    pub(crate) fn client_frame(
+        &mut self,
+        now: Now,
+        pillar: PillarId,
+        client: ClientId,
+        payload: &[u8],
+    ) -> ControlFlow<Refusal> {
+        let source = Source::Client(client);
+        let Some(pillar) = self.index(pillar) else {
+            return ControlFlow::Break("no such pillar here");
+        };
+        let Some((&CLIENT_FRAME, request)) = payload.split_first() else {
+            self.counters.refuse(source, Rejected::Malformed);
+            return ControlFlow::Break("not a client's frame");
+        };
+        let bytes = self.copy(request);
+        match Request::decode(bytes, &self.limits.request) {
+            Ok(request) => self.admit(now, pillar, source, Message::Request(request)),
+            Err(malformed) => {
+                self.counters.refuse(source, Rejected::Malformed);
+                return ControlFlow::Break(malformed.what);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The link to a peer came up.
+    pub(crate) fn connected(&mut self, now: Now, pillar: PillarId, peer: ReplicaId) {
+        if let Some(index) = self.index(pillar) {
+            self.step(now, index, Input::Connected(peer));
+        }
+    }
+
+    /// A pillar of another worker needs all pillars to keep pace.
+    pub(crate) fn demand(&mut self, now: Now, demand: Demand) {
+        for index in 0..self.pillars.len() {
+            self.step(now, index, Input::Demand(demand));
+        }
+    }
+
+    /// What the executor has done.
+    pub(crate) fn executor_report(&mut self, now: Now, report: ExecutorReport) {
+        self.sealer.replies(report.replies);
+        for (pillar, executed) in report.executed {
+            if let Some(index) = self.index(pillar) {
+                self.step(now, index, Input::Executed(executed));
+            }
+        }
+        for (pillar, round, digest) in report.checkpoints {
+            if let Some(index) = self.index(pillar) {
+                self.step(now, index, Input::Checkpoint(round, digest));
+            }
+        }
+        for stable in report.stable {
+            for index in 0..self.pillars.len() {
+                self.step(now, index, Input::Stable(stable.clone()));
+            }
+        }
+    }
+
+    /// Takes back what was verified and signed, by other threads too.
+    pub(crate) fn take_finished(&mut self, now: Now) {
+        while let Some(finished) = self.desk.finished() {
+            match finished {
+                Finished::Verified { context, result: Ok(message) } => {
+                    self.step(now, context.pillar, Input::Message(message));
+                }
+                Finished::Verified { context, result: Err(_) } => {
+                    self.counters.refuse(context.source, Rejected::BadSignature);
+                }
+                Finished::Signed { ticket, signature } => self.signed(now, ticket, signature),
+            }
+        }
+    }
+
+    /// The end of a turn: batches are cut, owed slots proposed.
+    pub(crate) fn tick(&mut self, now: Now) {
+        for index in 0..self.pillars.len() {
+            self.step(now, index, Input::Tick);
+        }
+    }
+
+    /// Puts what waits under seals, if the signer is free.
+    pub(crate) fn seal(&mut self, now: Now) {
+        // Once a turn: what this completes gathers with what the next turn reads.
+        if let Some((ticket, content)) = self.sealer.next() {
+            self.desk.sign(Tag::Seal, content, ticket);
+            self.take_finished(now);
+        }
+    }
+
+    /// Whether a turn would find something to do without any new input.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.sealer.is_ready()
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.pillars.iter().filter_map(Pillar::next_deadline).min()
+    }
+
+    /// Takes what is to be done.
+    pub(crate) fn outputs(&mut self) -> std::vec::Drain<'_, NodeOutput> {
+        self.outputs.drain(..)
+    }
+
+    pub(crate) fn progress(&self) -> impl Iterator<Item = Progress> {
+        self.pillars.iter().map(Pillar::progress)
+    }
+
+    /// Verifications, signatures, and verifications saved because the same claim had been verified.
+    pub(crate) fn crypto_counters(&self) -> (u64, u64, u64) {
+        self.desk.counters()
+    }
+
+    /// Messages handed to the crypto threads and not yet returned.
+    pub(crate) fn crypto_pending(&self) -> usize {
+        self.desk.pending()
+    }
+
+    fn index(&self, pillar: PillarId) -> Option<usize> {
+        self.pillars.iter().position(|p| p.config().pillar == pillar)
+    }
+
+    fn copy(&mut self, bytes: &[u8]) -> Bytes {
+        if self.arena.capacity() < bytes.len() {
+            self.arena = BytesMut::with_capacity(ARENA_CHUNK.max(bytes.len()));
+        }
+        self.arena.extend_from_slice(bytes);
+        self.arena.split().freeze()
+    }
+
+    fn admit(&mut self, now: Now, pillar: usize, source: Source, message: Message) {
+        match self.pillars[pillar].admit(source, &message) {
+            Admission::Verify => self.verify(now, pillar, source, message),
+            Admission::Drop(reason) => self.counters.refuse(source, reason),
+            Admission::Lookup => {
+                if let Message::Request(request) = &message {
+                    let lookup = Lookup {
+                        client: request.client(),
+                        pillar: self.pillars[pillar].config().pillar,
+                        first: request.first(),
+                        count: request.count(),
+                        digest: request.digest(),
+                    };
+                    self.outputs.push(NodeOutput::ToExecutor(ExecutorInput::Lookup(lookup)));
+                }
+            }
+        }
+    }
+
+    fn verify(&mut self, now: Now, pillar: usize, source: Source, message: Message) {
+        let replicas = u32::try_from(self.counters.replicas()).expect("n fits 16 bits");
+        let account = match source {
+            Source::Peer(replica) => u32::from(replica.0),
+            Source::Client(client) => replicas.saturating_add(client.0),
+        };
+        let class = if matches!(message, Message::Bundle(_)) { Class::Seal } else { Class::Client };
+        if self.desk.verify(account, class, message, Context { pillar, source }) {
+            self.take_finished(now);
+        } else {
+            self.counters.refuse(source, Rejected::Full);
+        }
+    }
+
+    /// Steps a pillar, and those of its siblings that this concerns, until nothing is left.
+    fn step(&mut self, now: Now, pillar: usize, input: Input) {
+        self.inputs.push_back((pillar, input));
+        while let Some((index, input)) = self.inputs.pop_front() {
+            let mut outputs = std::mem::take(&mut self.scratch);
+            self.pillars[index].step(now, input, &mut outputs);
+            outputs.drain(..).for_each(|output| self.dispatch(index, output));
+            self.scratch = outputs;
+        }
+    }
+
+    fn dispatch(&mut self, index: usize, output: Output) {
+        let pillar = self.pillars[index].config().pillar;
+        let to_peers = |to, message| NodeOutput::ToPeers { pillar, to, message };
+        let output = match output {
+            Output::Statement(statement) => return self.sealer.statement(index, statement),
+            Output::Rejected(replica, reason) => return self.counters.refuse(Source::Peer(replica), reason),
+            Output::SendBody(to, body) => to_peers(to, PeerMessage::Body(body)),
+            Output::SendBundle(to, bundle) => to_peers(Target::Peer(to), PeerMessage::Bundle(bundle)),
+            Output::SendStatus(to, status) => to_peers(to, PeerMessage::Status(status)),
+            Output::Forward(to, request) => to_peers(Target::Peer(to), PeerMessage::Request(request)),
+            Output::CheckpointVote(vote) => NodeOutput::ToExecutor(ExecutorInput::CheckpointVote(vote)),
+            Output::Decided(decided) => {
+                self.count_decided(&decided);
+                NodeOutput::ToExecutor(ExecutorInput::Decided(decided))
+            }
+            Output::Demand(demand) => {
+                let siblings = (0..self.pillars.len()).filter(|sibling| *sibling != index);
+                self.inputs.extend(siblings.map(|sibling| (sibling, Input::Demand(demand))));
+                NodeOutput::Demand(demand)
+            }
+        };
+        self.outputs.push(output);
+    }
+
+    fn count_decided(&mut self, decided: &Decided) {
+        if decided.body.is_empty() {
+            self.counters.empty_slots += 1;
+        } else {
+            self.counters.batches += 1;
+            self.counters.batched_operations += u64::from(decided.body.operation_count());
+        }
+    }
+
+    fn signed(&mut self, now: Now, ticket: u64, signature: Bytes) {
+        for sealed in self.sealer.signed(ticket, signature) {
+            self.counters.seals += 1;
+            for bundle in sealed.bundles {
+                self.send_bundle(now, bundle);
+            }
+            if let Some(replies) = sealed.replies {
+                self.send_replies(&replies);
+            }
+        }
+    }
+
+    fn send_bundle(&mut self, now: Now, bundle: SealedBundle) {
+        self.counters.bundles += 1;
+        self.counters.seal_entries += 1;
+        self.counters.statements += bundle.statements().len() as u64;
+        let (pillar, bundle) = (bundle.pillar(), Arc::new(bundle));
+        let message = PeerMessage::Bundle(Arc::clone(&bundle));
+        self.outputs.push(NodeOutput::ToPeers { pillar, to: Target::Peers, message });
+        let index = self.index(pillar).expect("own bundles are of own pillars");
+        self.step(now, index, Input::Sealed(bundle));
+    }
+
+    fn send_replies(&mut self, replies: &SealedReplies) {
+        self.counters.seal_entries += 1;
+        self.counters.reply_groups += replies.groups.len() as u64;
+        for (index, group) in replies.groups.iter().enumerate() {
+            let mut frame = vec![CLIENT_FRAME];
+            encode_reply(group, index, &replies.tree, &replies.seal, &mut frame);
+            self.outputs.push(NodeOutput::ToClient { pillar: group.pillar(), client: group.client(), frame });
+        }
+    }
+}

@@ -1,0 +1,146 @@
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use hypostyle_app_api::{Digest, PillarId, ReplicaId};
+use hypostyle_crypto::merkle::Tree;
+use hypostyle_crypto::{Entry, SEAL_ENTRIES_MAX, Seal};
+use hypostyle_pillars::message::{Bundle, SealedBundle, Statement};
+
+use crate::reply::{ReplyGroup, seal_tree};
+
+/// Gathers what one worker has to sign, statements of its pillars and replies, and puts as much as it can under one seal
+/// whenever the signer is free, as group commit does: an idle replica signs one statement at once, a loaded one many with
+/// one signature.
+pub(crate) struct Sealer {
+    settings: SealerSettings,
+    statements: Vec<(PillarId, VecDeque<Statement>)>,
+    replies: VecDeque<ReplyGroup>,
+    /// Signatures under way, oldest first: bundles leave in the order in which their statements were made.
+    flights: VecDeque<Flight>,
+    next_ticket: u64,
+    first_pillar: usize,
+}
+
+/// What of the configuration concerns sealing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SealerSettings {
+    pub(crate) me: ReplicaId,
+    /// Most statements in a bundle; 1 puts every statement under a seal of its own (the paper's setting).
+    pub(crate) bundle: usize,
+    /// Whether every reply gets a signature of its own (the paper's setting).
+    pub(crate) replies_singly: bool,
+    /// Most signatures under way.
+    pub(crate) flights_max: usize,
+}
+
+/// What a signature completed.
+pub(crate) struct Sealed {
+    pub(crate) bundles: Vec<SealedBundle>,
+    pub(crate) replies: Option<SealedReplies>,
+}
+
+/// Reply groups, the tree over them, and the seal that holds its root.
+pub(crate) struct SealedReplies {
+    pub(crate) groups: Vec<ReplyGroup>,
+    pub(crate) tree: Tree,
+    pub(crate) seal: Seal,
+}
+
+struct Flight {
+    ticket: u64,
+    entries: Vec<Entry>,
+    bundles: Vec<Bundle>,
+    replies: Option<(Vec<ReplyGroup>, Tree)>,
+    signature: Option<Bytes>,
+}
+
+impl Sealer {
+    pub(crate) fn new(settings: SealerSettings, pillars: &[PillarId]) -> Self {
+        let statements = pillars.iter().map(|pillar| (*pillar, VecDeque::new())).collect();
+        let (replies, flights) = (VecDeque::new(), VecDeque::new());
+        Self { settings, statements, replies, flights, next_ticket: 0, first_pillar: 0 }
+    }
+
+    /// Adds a statement that travels on the links of the worker's `index`-th pillar.
+    pub(crate) fn statement(&mut self, index: usize, statement: Statement) {
+        self.statements[index].1.push_back(statement);
+    }
+
+    pub(crate) fn replies(&mut self, groups: impl IntoIterator<Item = ReplyGroup>) {
+        self.replies.extend(groups);
+    }
+
+    /// Whether something waits for a signature that could be made now.
+    pub(crate) fn is_ready(&self) -> bool {
+        let waits = !self.replies.is_empty() || self.statements.iter().any(|(_, waiting)| !waiting.is_empty());
+        waits && self.flights.len() < self.settings.flights_max
+    }
+
+    /// If the signer is free and something waits: the digest to be signed, and a ticket to return the signature with.
+    pub(crate) fn next(&mut self) -> Option<(u64, Digest)> {
+        if !self.is_ready() {
+            return None;
+        }
+        let bundles = self.next_bundles();
+        let replies = self.next_replies(bundles.is_empty());
+        let mut entries: Vec<_> = bundles.iter().map(Bundle::entry).collect();
+        entries.extend(replies.as_ref().map(|(_, tree)| Entry::Replies { root: tree.root() }));
+        let content = Seal::content(self.settings.me, &entries);
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.flights.push_back(Flight { ticket, entries, bundles, replies, signature: None });
+        Some((ticket, content))
+    }
+
+    /// Takes a signature; returns whatever is complete by now, in the order in which it was begun.
+    pub(crate) fn signed(&mut self, ticket: u64, signature: Bytes) -> Vec<Sealed> {
+        if let Some(flight) = self.flights.iter_mut().find(|flight| flight.ticket == ticket) {
+            flight.signature = Some(signature);
+        }
+        let mut complete = Vec::new();
+        while let Some(flight) = self.flights.pop_front_if(|flight| flight.signature.is_some()) {
+            complete.push(self.land(flight));
+        }
+        complete
+    }
+
+    fn land(&self, flight: Flight) -> Sealed {
+        let signature = flight.signature.expect("only signed flights land");
+        let seal = Seal { signer: self.settings.me, entries: flight.entries, signature };
+        Sealed {
+            bundles: flight.bundles.into_iter().map(|bundle| bundle.seal(seal.clone())).collect(),
+            replies: flight.replies.map(|(groups, tree)| SealedReplies { groups, tree, seal: seal.clone() }),
+        }
+    }
+
+    /// One bundle a pillar, as full as allowed; with `bundle = 1` a single statement of a single pillar.
+    fn next_bundles(&mut self) -> Vec<Bundle> {
+        let (me, most) = (self.settings.me, self.settings.bundle);
+        let bundles_max = if most == 1 { 1 } else { SEAL_ENTRIES_MAX - 1 };
+        let count = self.statements.len();
+        let mut bundles = Vec::new();
+        // Begins with another pillar each time, so that none starves where not all fit.
+        self.first_pillar = (self.first_pillar + 1) % count;
+        for index in (self.first_pillar..count).chain(0..self.first_pillar) {
+            let (pillar, waiting) = &mut self.statements[index];
+            if bundles.len() == bundles_max {
+                break;
+            }
+            if !waiting.is_empty() {
+                let statements: Vec<_> = waiting.drain(..waiting.len().min(most)).collect();
+                bundles.push(Bundle::new(me, *pillar, &statements));
+            }
+        }
+        bundles
+    }
+
+    fn next_replies(&mut self, alone: bool) -> Option<(Vec<ReplyGroup>, Tree)> {
+        if self.replies.is_empty() || (self.settings.replies_singly && !alone) {
+            return None;
+        }
+        let count = if self.settings.replies_singly { 1 } else { self.replies.len() };
+        let groups: Vec<_> = self.replies.drain(..count).collect();
+        let tree = seal_tree(&groups);
+        Some((groups, tree))
+    }
+}

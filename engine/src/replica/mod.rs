@@ -1,0 +1,132 @@
+//! A running replica: its threads, and who owns what. The cores in `node` and `executor` decide; the shells here move
+//! bytes and time.
+
+mod clock;
+mod mail;
+mod pillar_config;
+mod running;
+mod seat;
+mod start;
+mod worker;
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use hypostyle_crypto::SigningKey;
+
+use crate::Application;
+use crate::config::genesis::{self, GenesisError, HomeLock, LockError};
+use crate::config::{ClusterConfig, ConfigError, Home, Overrides, ReplicaConfig};
+
+pub use running::{ReplicaFailed, RunningReplica};
+
+/// A replica that hasn't been started.
+pub struct Replica {
+    cluster: ClusterConfig,
+    config: ReplicaConfig,
+    key: SigningKey,
+    listeners: Option<Listeners>,
+    /// Held while the replica lives.
+    lock: Option<HomeLock>,
+    extra_counters: Option<ExtraCounters>,
+}
+
+/// Counters that the embedding process adds to a replica's status, by name.
+pub type ExtraCounters = Box<dyn Fn() -> Vec<(String, u64)> + Send + Sync>;
+
+/// Sockets bound already, so that nobody can take their ports.
+pub(crate) struct Listeners {
+    pub(crate) peer: TcpListener,
+    pub(crate) client: TcpListener,
+}
+
+/// Why a replica didn't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A configuration file or key.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Another process runs on this home.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The replica was started before, and can't recover what it has forgotten.
+    #[error(transparent)]
+    Genesis(#[from] GenesisError),
+    /// A listening address is taken or not this machine's.
+    #[error("replica {replica} can't listen for {what} on {address}: {error}; is another process using the port?")]
+    Listen {
+        /// Which replica.
+        replica: hypostyle_app_api::ReplicaId,
+        /// Peers, clients or the administrator.
+        what: &'static str,
+        /// Where.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A public key in the configuration doesn't parse.
+    #[error("a public key in cluster.toml can't be used: {0}")]
+    Key(#[from] hypostyle_crypto::KeyError),
+    /// The order log can't be written.
+    #[error("the order log {path} can't be opened: {error}")]
+    OrderLog {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The system gave no thread or event queue.
+    #[error("the replica's threads can't be started: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl Replica {
+    /// Reads `replica.toml` in `home`, with the cluster's configuration and the key it names, locks the home, and uses up
+    /// its genesis token.
+    ///
+    /// # Errors
+    /// On any fault of the files; when another process runs on this home; when the replica was started before: it has
+    /// forgotten what it promised, and recovery doesn't exist yet.
+    pub fn open(home: impl AsRef<Path>) -> Result<Self, StartError> {
+        Self::open_with(home, &Overrides::default())
+    }
+
+    /// As [`Replica::open`], with settings that take precedence over the files.
+    ///
+    /// # Errors
+    /// As [`Replica::open`].
+    pub fn open_with(home: impl AsRef<Path>, overrides: &Overrides) -> Result<Self, StartError> {
+        let home = Home::open(home, overrides)?;
+        home.check_memory()?;
+        let lock = genesis::lock(&home.path)?;
+        genesis::consume(&home.path)?;
+        Ok(Self { lock: Some(lock), ..Self::new(home.cluster, home.replica, home.key) })
+    }
+
+    /// A replica from values instead of files. It must not run twice under one configuration and key: without a home
+    /// nothing prevents it from contradicting itself.
+    #[must_use]
+    pub fn new(cluster: ClusterConfig, config: ReplicaConfig, key: SigningKey) -> Self {
+        Self { cluster, config, key, listeners: None, lock: None, extra_counters: None }
+    }
+
+    /// Adds counters of the embedding process to the status.
+    #[must_use]
+    pub fn counters(mut self, counters: ExtraCounters) -> Self {
+        self.extra_counters = Some(counters);
+        self
+    }
+
+    pub(crate) fn listeners(mut self, listeners: Listeners) -> Self {
+        self.listeners = Some(listeners);
+        self
+    }
+
+    /// Starts the replica's threads with `application` at its initial state.
+    ///
+    /// # Errors
+    /// When an address is taken, or the system gives no thread.
+    pub fn start<A: Application>(self, application: A) -> Result<RunningReplica, StartError> {
+        start::start(self, application)
+    }
+}
