@@ -2,6 +2,8 @@
 
 pub mod admin;
 pub mod config;
+pub mod executor;
 pub mod order_log;
 pub mod pinning;
+pub mod reply;
 pub mod status;

@@ -1,0 +1,333 @@
+use bytes::Bytes;
+use hypostyle_app_api::{
+    Application, ClientId, Context, Digest, Number, PillarId, Position, Round, Seq, Timestamp, View,
+};
+use hypostyle_crypto::sha256;
+use hypostyle_pillars::message::{Body, RequestRef};
+use hypostyle_pillars::{CheckpointVote, Decided};
+
+use super::service::Service;
+use super::{
+    Checkpoints, ClientTable, Due, ExecutedSlot, ExecutorCounters, ExecutorOutbox, ExecutorSettings, Known,
+    Merge, Output, Refusal, TableLimits,
+};
+use crate::reply::{Answer, Failure, Groups, ReplyGroup};
+
+/// Executes what the pillars decide, in global order, and answers the clients. A state machine: what goes in, and in
+/// which order slots are decided, determines all that comes out.
+#[derive(Debug)]
+pub struct Executor<A> {
+    settings: ExecutorSettings,
+    service: Service<A>,
+    merge: Merge,
+    table: ClientTable,
+    groups: Groups,
+    checkpoints: Checkpoints,
+    touched: Touched,
+    /// The agreed time: the highest that was proposed.
+    timestamp: Timestamp,
+    last_checkpoint: Option<(Round, Digest)>,
+    diverged: bool,
+    counters: ExecutorCounters,
+}
+
+/// A client asks again for what it sent before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lookup {
+    /// Who asks.
+    pub client: ClientId,
+    /// Over which pillar's connection.
+    pub pillar: PillarId,
+    /// First number of the request.
+    pub first: Number,
+    /// How many operations it has.
+    pub count: u16,
+    /// The request's digest.
+    pub digest: Digest,
+}
+
+/// Prefix of what a checkpoint's digest is computed over.
+const STATE_TAG: &[u8; 16] = b"hypostyle state1";
+
+impl<A: Application> Executor<A> {
+    /// Starts before the first slot.
+    #[must_use]
+    pub fn new(settings: ExecutorSettings, application: A) -> Self {
+        let limits =
+            TableLimits { window: settings.client_window, result_bytes: settings.client_result_bytes };
+        Self {
+            service: Service::new(application, settings.reply_max),
+            merge: Merge::new(settings.pillars, 2 * settings.window),
+            table: ClientTable::new(settings.clients, limits),
+            groups: Groups::new(settings.me, settings.pillars, settings.clients, settings.group_limits()),
+            checkpoints: Checkpoints::new(settings.replicas, settings.checkpoint_interval, settings.window),
+            touched: Touched::new(settings.clients),
+            timestamp: Timestamp(0),
+            last_checkpoint: None,
+            diverged: false,
+            counters: ExecutorCounters::default(),
+            settings,
+        }
+    }
+
+    /// Takes a decided slot; slots come in any order.
+    ///
+    /// # Errors
+    /// When it was taken before or is outside the window: nothing changes.
+    pub fn decided(&mut self, decided: Decided) -> Result<(), Refusal> {
+        let inserted = self.merge.insert(decided);
+        self.counters.refused_slots += u64::from(inserted.is_err());
+        inserted
+    }
+
+    /// Answers what the client table knows of a request; the answers leave with the next [`Executor::run`]. Numbers
+    /// that aren't executed yet are answered when they are.
+    pub fn lookup(&mut self, lookup: &Lookup) {
+        if self.diverged {
+            return;
+        }
+        for offset in 0..u64::from(lookup.count) {
+            let Some(number) = lookup.first.0.checked_add(offset).map(Number) else { return };
+            if let Some((answer, whole)) = self.known(lookup, number) {
+                self.counters.lookups += 1;
+                self.groups.push(lookup.pillar, lookup.client, &answer, whole);
+            }
+        }
+    }
+
+    /// Takes a Checkpoint statement of a replica, its own included, whose seal holds.
+    pub fn checkpoint_vote(&mut self, vote: CheckpointVote, out: &mut ExecutorOutbox) {
+        let from = out.outputs.len();
+        let counted = self.checkpoints.vote(vote, &mut out.outputs);
+        self.counters.ignored_votes += u64::from(counted.is_err());
+        self.heed(&out.outputs[from..]);
+    }
+
+    /// `pillar` entered `view`: replies tell it from now on.
+    pub fn set_view(&mut self, pillar: PillarId, view: View) {
+        self.groups.set_view(pillar, view);
+    }
+
+    /// Executes decided slots in order until `budget` operations are done (the last slot is finished, an empty one
+    /// counts as one operation) and puts all answers into `out`. Returns whether there is more to execute.
+    pub fn run(&mut self, budget: usize, out: &mut ExecutorOutbox) -> bool {
+        let mut left = budget;
+        while left > 0 && !self.diverged {
+            let Some((position, slot)) = self.merge.take() else { break };
+            self.execute_slot(position, &slot, out);
+            left = left.saturating_sub((slot.body.operation_count() as usize).max(1));
+            out.executed.push(ExecutedSlot { position, slot });
+            self.end_round(out);
+        }
+        self.groups.finish(&mut out.replies);
+        self.touched.finish(&self.table, &mut out.floors);
+        !self.diverged && self.merge.is_ready()
+    }
+
+    /// Takes back a group that was sent; its memory serves the next.
+    pub fn recycle(&mut self, group: ReplyGroup) {
+        self.groups.recycle(group);
+    }
+
+    /// How many slots were executed: the position of the next.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.merge.position()
+    }
+
+    /// The highest slot of `pillar` up to which all are executed.
+    #[must_use]
+    pub fn executed(&self, pillar: PillarId) -> Seq {
+        let (next, seq) = self.merge.position().slot(self.settings.pillars);
+        Seq(seq.0 - u64::from(pillar >= next))
+    }
+
+    /// The stable round and its digest.
+    #[must_use]
+    pub fn stable(&self) -> (Round, Digest) {
+        self.checkpoints.stable()
+    }
+
+    /// The latest checkpoint taken.
+    #[must_use]
+    pub fn last_checkpoint(&self) -> Option<(Round, Digest)> {
+        self.last_checkpoint
+    }
+
+    /// Whether the state was found to differ from a stable one: nothing is executed or answered any more.
+    #[must_use]
+    pub fn diverged(&self) -> bool {
+        self.diverged
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn counters(&self) -> &ExecutorCounters {
+        &self.counters
+    }
+
+    /// The application.
+    #[must_use]
+    pub fn application(&self) -> &A {
+        &self.service.application
+    }
+
+    /// A digest of the present state, equal on replicas that have executed the same positions. After round r of P
+    /// pillars, that is at position r·P, it is the checkpoint's.
+    pub fn state_digest(&mut self) -> Digest {
+        let table = self.table.digest();
+        let incarnations = 0u32; // A count: the list is empty until replicas can recover.
+        sha256(&[
+            STATE_TAG,
+            &self.position().0.to_le_bytes(),
+            &self.timestamp.0.to_le_bytes(),
+            &table.0,
+            &incarnations.to_le_bytes(),
+            &self.service.application.digest().0,
+        ])
+    }
+
+    fn execute_slot(&mut self, position: Position, slot: &Decided, out: &mut ExecutorOutbox) {
+        let body = &*slot.body;
+        self.timestamp = self.timestamp.max(body.timestamp());
+        self.counters.slots += 1;
+        if body.is_empty() {
+            self.counters.empty_slots += 1;
+            return;
+        }
+        let mut replayed = true;
+        for request in body.requests() {
+            let client = request.client;
+            self.touched.touch(&self.table, client);
+            self.table.acknowledge(client, request.floor);
+            replayed &= self.execute_request(position, slot.pillar, body, request);
+        }
+        if replayed {
+            self.counters.replayed_batches += 1;
+            out.replayed.push(slot.pillar);
+        }
+    }
+
+    /// Returns whether all operations of the request had been executed, or were void.
+    fn execute_request(
+        &mut self,
+        position: Position,
+        pillar: PillarId,
+        body: &Body,
+        request: &RequestRef,
+    ) -> bool {
+        let client = request.client;
+        let mut past = true;
+        // The operations come first: the number after the last may not exist.
+        for (operation, number) in body.operations(request).zip((request.first.0..).map(Number)) {
+            match self.table.due(client, number) {
+                Due::Now => {
+                    let context = Context { position, client, number, timestamp: self.timestamp };
+                    let (answer, large) = self.call(&context, &request.digest, operation);
+                    let whole = large.clone().filter(|_| self.sends_whole(number));
+                    self.table.record(client, answer, large);
+                    self.groups.push(pillar, client, &answer, whole);
+                    past = false;
+                }
+                Due::Past => self.counters.skipped_past += 1,
+                Due::Far => {
+                    self.counters.skipped_far += 1;
+                    past = false;
+                }
+            }
+        }
+        past
+    }
+
+    /// Executes an operation; a large result comes whole beside the answer that tells its digest.
+    fn call(&mut self, context: &Context, request: &Digest, operation: &[u8]) -> (Answer, Option<Bytes>) {
+        self.counters.operations += 1;
+        match self.service.call(context, operation) {
+            Ok(result) => {
+                let answer = Answer::result(context.number, request, result);
+                (answer, answer.is_large().then(|| Bytes::copy_from_slice(result)))
+            }
+            Err(failure) => {
+                self.counters.panics += u64::from(failure == Failure::Panicked);
+                self.counters.results_too_large += u64::from(failure == Failure::ResultTooLarge);
+                (Answer::failure(context.number, request, failure), None)
+            }
+        }
+    }
+
+    /// One replica sends a large result whole, in turn by number; the others its digest.
+    fn sends_whole(&self, number: Number) -> bool {
+        number.0 % u64::from(self.settings.replicas) == u64::from(self.settings.me.0)
+    }
+
+    /// What to answer on a retransmission; a large result goes out whole.
+    fn known(&self, lookup: &Lookup, number: Number) -> Option<(Answer, Option<Bytes>)> {
+        let fail = |failure| Some((Answer::failure(number, &lookup.digest, failure), None));
+        match self.table.lookup(lookup.client, number) {
+            Known::Executed(answer, None) if answer.is_large() => {
+                Some((answer.into_failure(Failure::ResultNotKept), None))
+            }
+            Known::Executed(answer, large) => Some((*answer, large.cloned())),
+            Known::Forgotten => fail(Failure::ResultNotKept),
+            Known::Acknowledged => fail(Failure::Acknowledged),
+            Known::NotYet => None,
+        }
+    }
+
+    /// After the last slot of a round: its checkpoint, when one is due.
+    fn end_round(&mut self, out: &mut ExecutorOutbox) {
+        let pillars = u64::from(self.settings.pillars);
+        if !self.position().0.is_multiple_of(pillars) {
+            return;
+        }
+        let round = Round(self.position().0 / pillars);
+        self.checkpoints.executed(round);
+        if round.0.is_multiple_of(self.settings.checkpoint_interval) {
+            self.take_checkpoint(round, out);
+        }
+    }
+
+    fn take_checkpoint(&mut self, round: Round, out: &mut ExecutorOutbox) {
+        let digest = self.state_digest();
+        self.counters.checkpoints += 1;
+        self.last_checkpoint = Some((round, digest));
+        let from = out.outputs.len();
+        out.outputs.push(Output::Checkpoint { round, digest });
+        self.checkpoints.own(round, digest, &mut out.outputs);
+        self.heed(&out.outputs[from..]);
+    }
+
+    fn heed(&mut self, outputs: &[Output]) {
+        self.diverged |= outputs.iter().any(|output| matches!(output, Output::Diverged { .. }));
+    }
+}
+
+/// The clients whose requests were executed in this turn, with their floors before it.
+#[derive(Debug)]
+struct Touched {
+    is_touched: Vec<bool>,
+    before: Vec<(ClientId, Number)>,
+}
+
+impl Touched {
+    fn new(clients: u32) -> Self {
+        Self { is_touched: vec![false; clients as usize], before: Vec::new() }
+    }
+
+    fn touch(&mut self, table: &ClientTable, client: ClientId) {
+        if !std::mem::replace(&mut self.is_touched[client.index()], true) {
+            self.before.push((client, table.floor(client)));
+        }
+    }
+
+    /// Tells the floors that moved.
+    fn finish(&mut self, table: &ClientTable, floors: &mut Vec<(ClientId, Number)>) {
+        for (client, before) in self.before.drain(..) {
+            self.is_touched[client.index()] = false;
+            let floor = table.floor(client);
+            if floor > before {
+                floors.push((client, floor));
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! What happens after agreement: the merge of the pillars' decided slots into one order, execution against the client
+//! table, replies, and checkpoints. Pure state machines: no socket, thread, clock, file or random source.
+
+mod checkpoint;
+mod client_table;
+mod counters;
+#[allow(clippy::module_inception)] // its subject is the executor itself
+mod executor;
+mod merge;
+mod outbox;
+mod service;
+mod settings;
+
+pub use checkpoint::{Checkpoints, Ignored};
+pub use client_table::{ClientTable, Due, Known, TableLimits};
+pub use counters::ExecutorCounters;
+pub use executor::{Executor, Lookup};
+pub use merge::{Merge, Refusal};
+pub use outbox::{ExecutedSlot, ExecutorOutbox, Output};
+pub use settings::ExecutorSettings;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,22 @@
+//! Replies: what a client's operations came to, grouped by client, under one signature over a Merkle tree.
+//!
+//! All integers are little-endian.
+//!
+//! **Group**, a leaf of the tree: signer u16 ‖ pillar u16 ‖ view u64 ‖ client u32 ‖ count u16 ‖ records.
+//! **Record**: number u64 ‖ first 16 bytes of the request's digest ‖ kind u8 (0 result, 1 deterministic error) ‖
+//! length u32 ‖ the result itself up to [`INLINE_MAX`] bytes, else its SHA-256.
+//! **Message**: length of the group u32 ‖ group ‖ leaf index u32 ‖ leaves u32 ‖ length of the path u8 ‖ path ‖ seal ‖
+//! attachments u16 ‖ attachments. **Attachment**, a result sent whole: record index u16 ‖ length u32 ‖ bytes.
+
+mod answer;
+mod group;
+mod groups;
+mod message;
+
+pub use answer::{Answer, Failure, INLINE_MAX};
+pub use group::{ReplyGroup, encode_reply, seal_tree};
+pub(crate) use groups::{GroupLimits, Groups};
+pub use message::{Malformed, Record, ReplyMessage, Value};
+
+#[cfg(test)]
+mod tests;
