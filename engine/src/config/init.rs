@@ -12,7 +12,7 @@ use super::check::check_n;
 use super::cluster::ClusterConfig;
 use super::error::{ConfigError, Place};
 use super::genesis::{self, GenesisError};
-use super::replica::ReplicaConfig;
+use super::replica::{Cores, ReplicaConfig};
 
 /// Ports of one replica on a host, from the base port on: peers, clients, admin; the next replica's follow.
 const PORTS: u16 = 3;
@@ -106,7 +106,9 @@ pub fn init(directory: &Path, plan: &Plan, made: &mut dyn FnMut()) -> Result<Clu
         let home = replica_home(directory, entry.id);
         make_directory(&home)?;
         write_key(&home.join("key.pem"), key)?;
-        let replica = ReplicaConfig { admin: Some(ports[index].admin), ..ReplicaConfig::new(entry.id) };
+        let cores = if plan.is_alone(index) { Cores::Auto } else { Cores::Shared };
+        let admin = Some(ports[index].admin);
+        let replica = ReplicaConfig { admin, cores, ..ReplicaConfig::new(entry.id) };
         write_new(&home.join("replica.toml"), &replica.to_toml())?;
         genesis::write(&home)?;
     }
@@ -126,6 +128,11 @@ struct Ports {
 }
 
 impl Plan {
+    /// Whether a replica has its host to itself. If not, none may take the cores for its own.
+    fn is_alone(&self, index: usize) -> bool {
+        self.hosts.iter().filter(|host| **host == self.hosts[index]).count() == 1
+    }
+
     /// Replicas of one host take its ports in turn.
     fn ports(&self) -> Result<Vec<Ports>, InitError> {
         let ports = |(index, host): (usize, &IpAddr)| {

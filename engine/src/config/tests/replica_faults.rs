@@ -80,6 +80,7 @@ fn what_init_writes_opens() {
         assert_eq!(home.entry().key, home.key.public());
         assert_eq!(home.entry().peer.port(), 7400 + 3 * id.0);
         assert_eq!(home.replica.admin.unwrap().port(), 7402 + 3 * id.0);
+        assert_eq!(home.replica.cores, Cores::Shared, "they share a host");
         home.check_memory().unwrap();
     }
     let again = init(directory.path(), &plan(), &mut || ()).unwrap_err().to_string();
