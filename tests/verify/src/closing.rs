@@ -36,12 +36,14 @@ impl Closing {
         self.libtest.ignored += other.libtest.ignored;
     }
 
-    /// The lines to print.
+    /// The lines to print. nextest shows libtest's output of a failed test too: then only its own count.
     pub(crate) fn lines(&self) -> Vec<String> {
+        if !self.nextest.is_empty() {
+            return self.nextest.clone();
+        }
         let Tally { binaries, passed, failed, ignored } = self.libtest;
-        let tally = (binaries > 0)
-            .then(|| format!("{passed} passed; {failed} failed; {ignored} ignored ({binaries} binaries)"));
-        self.nextest.iter().cloned().chain(tally).collect()
+        let tally = format!("{passed} passed; {failed} failed; {ignored} ignored ({binaries} binaries)");
+        if binaries > 0 { vec![tally] } else { Vec::new() }
     }
 }
 
@@ -79,7 +81,7 @@ mod tests {
 
     #[test]
     fn keeps_nextest_from_its_summary_on() {
-        let text = "\u{1b}[32;1m        PASS\u{1b}[0m [0.01s] crypto seal\n------\n     \u{1b}[31;1mSummary\u{1b}[0m [ 1.2s] 2 tests run: 1 passed, 1 failed\n        FAIL [0.2s] net frame\nerror: test run failed\n";
+        let text = "\u{1b}[32;1m        PASS\u{1b}[0m [0.01s] crypto seal\ntest result: FAILED. 0 passed; 1 failed; 0 ignored\n     \u{1b}[31;1mSummary\u{1b}[0m [ 1.2s] 2 tests run: 1 passed, 1 failed\n        FAIL [0.2s] net frame\nerror: test run failed\n";
         assert_eq!(
             closing(text).lines(),
             [
