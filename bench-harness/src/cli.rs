@@ -1,0 +1,262 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use hypostyle::crypto::Suite;
+
+/// Measures Hypostyle: starts local replica processes, loads them, checks what they did, prints figures.
+#[derive(Debug, Parser)]
+#[command(name = "hypostyle-bench", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Measures one setting, or one for each pillar count of a list.
+    Run(Box<RunArgs>),
+    /// Shows in under a minute that it works and how fast: four replicas, one pillar beside two.
+    Demo(DemoArgs),
+    /// A replica for measuring; started by `run` and `demo`.
+    #[command(hide = true)]
+    Replica(ReplicaArgs),
+}
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 ok, 1 failed check, 2 wrong usage, 3 run invalid (no figure is printed)";
+
+const RUN_EXAMPLE: &str = "Example:
+  hypostyle-bench run --pillars 1,2,4 --auth rsa-2048 --batch-max 100 --clients 8 --outstanding 100 \\
+    --presign --duration 5s --repeat 5 --json";
+
+/// Flags of `run`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = RUN_EXAMPLE)]
+pub struct RunArgs {
+    /// Replicas: 3f+1.
+    #[arg(long, default_value_t = 4)]
+    pub n: u16,
+    /// Pillars; a list is measured side by side, interleaved over the repeats.
+    #[arg(long, default_value = "1", value_delimiter = ',', value_name = "P[,P...]")]
+    pub pillars: Vec<u16>,
+    /// Signatures of replicas and clients: rsa-2048, rsa-3072, rsa-4096, ed25519, ecdsa-p256.
+    #[arg(long, default_value_t = Suite::Rsa2048, value_name = "SUITE")]
+    pub auth: Suite,
+    /// How replies are signed: groups under one root, or each singly (as in the paper).
+    #[arg(long, value_enum, default_value_t = Replies::Merkle)]
+    pub replies: Replies,
+    /// Statements under one signature at most; 1: each singly (as in the paper).
+    #[arg(long, default_value_t = 64)]
+    pub bundle: u16,
+    /// Operations a batch at most.
+    #[arg(long, default_value_t = 400)]
+    pub batch_max: u32,
+    /// How long an operation may wait for its batch to fill.
+    #[arg(long, default_value = "0s", value_parser = duration)]
+    pub batch_delay: Duration,
+    /// Slots of a pillar in progress at most.
+    #[arg(long, default_value_t = 64)]
+    pub pipeline: u32,
+    /// Rounds between the low and the high watermark (L).
+    #[arg(long, default_value_t = 128)]
+    pub window: u32,
+    /// Rounds between checkpoints (K).
+    #[arg(long, default_value_t = 32)]
+    pub checkpoint_interval: u32,
+    /// Unacknowledged numbers of a client at most (W); unless given, 1024 or what the load needs.
+    #[arg(long)]
+    pub client_window: Option<u32>,
+    /// Which pillar a request goes to: by client and number, or by client.
+    #[arg(long, value_enum, default_value_t = Assign::Request)]
+    pub assign: Assign,
+    /// Who leads the pillars at first: different replicas, or one for all.
+    #[arg(long, value_enum, default_value_t = Leaders::Spread)]
+    pub leaders: Leaders,
+    /// Worker threads of each replica: a number or "auto".
+    #[arg(long, default_value = "auto")]
+    pub workers: Auto,
+    /// Where operations are executed.
+    #[arg(long, value_enum, default_value_t = Executor::Auto)]
+    pub executor: Executor,
+    /// Threads of each replica that sign and verify: a number or "auto"; 0: the workers do it.
+    #[arg(long, default_value = "auto")]
+    pub crypto_threads: Auto,
+    /// Clients.
+    #[arg(long, default_value_t = 8)]
+    pub clients: u32,
+    /// Operations each client keeps in flight.
+    #[arg(long, default_value_t = 100)]
+    pub outstanding: u32,
+    /// Bytes of an operation.
+    #[arg(long, default_value_t = 100, value_name = "BYTES")]
+    pub payload: usize,
+    /// Bytes of a result; 0: the smallest, which is 8.
+    #[arg(long, default_value_t = 0, value_name = "BYTES")]
+    pub reply_bytes: usize,
+    /// Sign this many requests before the replicas start, so that the clients' signatures are not measured. The window
+    /// ends when they are used up.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "40000", value_name = "COUNT")]
+    pub presign: Option<u64>,
+    /// Load before the window; with presigned requests it uses a quarter of them at most.
+    #[arg(long, default_value = "1s", value_parser = duration)]
+    pub warmup: Duration,
+    /// The window that is measured.
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    pub duration: Duration,
+    /// Measurements of each setting.
+    #[arg(long, default_value_t = 1)]
+    pub repeat: u32,
+    /// What to print and where to leave files.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Flags of `demo`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Example:\n  cargo demo --json")]
+pub struct DemoArgs {
+    /// What to print and where to leave files.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Flags about results.
+#[derive(Clone, Debug, Args)]
+pub struct OutputArgs {
+    /// Print one JSON object as the last line; the table goes to standard error.
+    #[arg(long)]
+    pub json: bool,
+    /// Directory for points.csv, the latencies (.hlog) and manifest.json [default: target/bench/<time>].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Flags of the hidden `replica`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplicaArgs {
+    /// The replica's directory.
+    pub home: PathBuf,
+    /// Bytes of each result.
+    #[arg(long)]
+    pub reply_bytes: usize,
+    /// The process it must not outlive.
+    #[arg(long)]
+    pub parent: u32,
+}
+
+/// How replies are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Replies {
+    /// Groups, as leaves of a Merkle tree under one signature.
+    Merkle,
+    /// Each reply singly.
+    Each,
+}
+
+/// Which pillar a request goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Assign {
+    /// By client and number.
+    Request,
+    /// By client.
+    Client,
+}
+
+/// Who leads the pillars in view 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Leaders {
+    /// A different replica for each pillar.
+    Spread,
+    /// One replica for all.
+    Single,
+}
+
+/// Where operations are executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Executor {
+    /// As the machine suggests.
+    Auto,
+    /// On the one worker.
+    Inline,
+    /// On a thread of its own.
+    Thread,
+}
+
+/// A number of threads, or the replica's own choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auto {
+    /// As the machine suggests.
+    Auto,
+    /// This many.
+    Fixed(u16),
+}
+
+impl std::str::FromStr for Auto {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            _ => text.parse().map(Self::Fixed).map_err(|_| "expected \"auto\" or a number of threads".into()),
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    humantime::parse_duration(text).map_err(|_| "expected a number with its unit, such as 500ms or 5s".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(arguments: &str) -> Result<RunArgs, clap::Error> {
+        let words = ["hypostyle-bench", "run"].into_iter().chain(arguments.split_whitespace());
+        match Cli::try_parse_from(words)?.command {
+            Command::Run(run) => Ok(*run),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_commands_are_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_a_default() {
+        let run = run("").expect("no flag is needed");
+        assert_eq!((run.n, run.pillars, run.clients, run.outstanding), (4, vec![1], 8, 100));
+        assert_eq!((run.presign, run.duration), (None, Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn presign_counts_with_and_without_a_number() {
+        assert_eq!(run("--presign").expect("parses").presign, Some(40_000));
+        assert_eq!(run("--presign=500 --json").expect("parses").presign, Some(500));
+        assert_eq!(run("--presign --warmup 1s").expect("parses").presign, Some(40_000));
+    }
+
+    #[test]
+    fn the_issue_s_command_parses() {
+        let flags = "--n 4 --pillars 1,2,4 --auth rsa-2048 --batch-max 100 --bundle 64 --replies merkle --clients 8 \
+                     --outstanding 100 --presign --warmup 1s --duration 5s --repeat 1 --json";
+        let run = run(flags).expect("parses");
+        assert_eq!(run.pillars, [1, 2, 4]);
+        assert!(run.output.json);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for flags in ["--duration 5", "--auth rsa-1024", "--workers many", "--pillars x", "--replies some"] {
+            assert!(run(flags).is_err(), "{flags}");
+        }
+    }
+}

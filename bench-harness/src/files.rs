@@ -1,0 +1,160 @@
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use crate::environment::Environment;
+use crate::latency::Latencies;
+use crate::point::Point;
+
+/// The directory that a measurement leaves behind: `points.csv`, one `.hlog` a point, `manifest.json`.
+#[derive(Debug)]
+pub(crate) struct Files {
+    directory: PathBuf,
+}
+
+/// What reproduces a measurement and what it was made with.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Manifest<'a> {
+    /// The exact command.
+    pub(crate) command: &'a [String],
+    /// Commit of the sources.
+    pub(crate) commit: &'a str,
+    /// When it began, seconds since the Unix epoch.
+    pub(crate) began_unix_s: u64,
+    /// The machine.
+    pub(crate) environment: &'a Environment,
+    /// The cluster configurations measured, as TOML.
+    pub(crate) configurations: &'a [String],
+    /// Points written.
+    pub(crate) points: usize,
+    /// Why no further points were written.
+    pub(crate) error: Option<String>,
+}
+
+impl Files {
+    /// Creates the directory, and those above it.
+    ///
+    /// # Errors
+    /// When that can't be done.
+    pub(crate) fn create(directory: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(directory)
+            .with_context(|| format!("{}: choose another directory with --out", directory.display()))?;
+        let directory = directory.canonicalize().with_context(|| directory.display().to_string())?;
+        Ok(Self { directory })
+    }
+
+    /// Where the files are.
+    #[must_use]
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Writes the latencies of one point.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub(crate) fn write_latencies(
+        &self,
+        point: &Point,
+        latencies: &Latencies,
+        started: SystemTime,
+        measured: Duration,
+    ) -> anyhow::Result<()> {
+        let name = format!("p{}-{}-{}.hlog", point.pillars, &point.configuration[..8], point.repeat);
+        self.write(&name, |file| Ok(latencies.write_hlog(file, started, measured)?))
+    }
+
+    /// Writes all points so far.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub(crate) fn write_points(&self, points: &[Point]) -> anyhow::Result<()> {
+        self.write("points.csv", |file| write_csv(points, file))
+    }
+
+    /// Writes the manifest.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub(crate) fn write_manifest(&self, manifest: &Manifest<'_>) -> anyhow::Result<()> {
+        self.write("manifest.json", |file| {
+            serde_json::to_writer_pretty(&mut *file, manifest)?;
+            Ok(file.write_all(b"\n")?)
+        })
+    }
+
+    fn write(
+        &self,
+        name: &str,
+        content: impl FnOnce(&mut BufWriter<File>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let path = self.directory.join(name);
+        let create = || {
+            let mut file = BufWriter::new(File::create(&path)?);
+            content(&mut file)?;
+            anyhow::Ok(file.flush()?)
+        };
+        create().with_context(|| format!("{}: cannot be written", path.display()))
+    }
+}
+
+fn write_csv(points: &[Point], to: impl Write) -> anyhow::Result<()> {
+    let mut csv = csv::Writer::from_writer(to);
+    for (index, point) in points.iter().enumerate() {
+        let columns = point.columns();
+        if index == 0 {
+            csv.write_record(columns.iter().map(|(name, _)| name))?;
+        }
+        csv.write_record(columns.iter().map(|(_, text)| text))?;
+    }
+    Ok(csv.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::point::tests::example;
+
+    #[test]
+    fn points_csv_has_a_row_a_point_under_named_columns() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let files = Files::create(&directory.path().join("a/b")).expect("created");
+        let second = Point { pillars: 4, marks: vec!["noisy, very".into()], ..example() };
+        files.write_points(&[example(), second]).expect("written");
+        let mut csv = csv::Reader::from_path(files.directory().join("points.csv")).expect("opens");
+        let column = |name: &str, csv: &mut csv::Reader<File>| {
+            csv.headers().expect("headers").iter().position(|header| header == name).expect("a column")
+        };
+        let (pillars, marks) = (column("pillars", &mut csv), column("marks", &mut csv));
+        let rows: Vec<csv::StringRecord> = csv.records().map(|row| row.expect("a row")).collect();
+        assert_eq!(rows.len(), 2);
+        assert_eq!((&rows[0][pillars], &rows[1][pillars], &rows[1][marks]), ("2", "4", "noisy, very"));
+    }
+
+    #[test]
+    fn each_point_leaves_its_latencies() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let files = Files::create(directory.path()).expect("created");
+        let mut latencies = Latencies::new();
+        latencies.record(Duration::from_millis(1));
+        files
+            .write_latencies(&example(), &latencies, SystemTime::now(), Duration::from_secs(1))
+            .expect("written");
+        assert!(
+            fs::read_to_string(directory.path().join("p2-00000000-0.hlog")).expect("there").contains('#')
+        );
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_named() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let file = directory.path().join("file");
+        fs::write(&file, "").expect("written");
+        let refused = Files::create(&file.join("out")).expect_err("refused");
+        assert!(refused.to_string().contains("--out"), "{refused}");
+    }
+}

@@ -1,0 +1,136 @@
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use hypostyle::status::ReplicaStatus;
+
+use crate::agreement::{Verdict, judge};
+use crate::cluster::Cluster;
+use crate::counters::Counters;
+use crate::error::{Failure, invalid};
+use crate::evaluate::Observed;
+use crate::generator;
+use crate::keys::Keys;
+use crate::latency::Latencies;
+use crate::load::{Milestone, Outcome};
+use crate::point::Point;
+use crate::presign::Presigned;
+use crate::proc_fs::peak_rss;
+use crate::reference::{Gauge, Reference};
+use crate::setting::Setting;
+use crate::status;
+
+/// Measures settings one at a time: what all measurements on this machine share.
+pub(crate) struct Meter {
+    program: PathBuf,
+    scratch: PathBuf,
+    gauge: Gauge,
+}
+
+/// One valid measurement.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// The figures.
+    pub(crate) point: Point,
+    /// The latencies behind them.
+    pub(crate) latencies: Latencies,
+    /// When the window began.
+    pub(crate) began: SystemTime,
+    /// How long it was.
+    pub(crate) measured: Duration,
+}
+
+/// One measurement to be made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Task<'a> {
+    /// The cluster and the load.
+    pub(crate) setting: &'a Setting,
+    /// The keys of its members.
+    pub(crate) keys: &'a Keys,
+    /// Requests signed before, if the setting asks for them.
+    pub(crate) presigned: Option<&'a Presigned>,
+    /// 0 for the setting's first measurement.
+    pub(crate) repeat: u32,
+}
+
+/// Replicas that don't agree within this time after the last acknowledgement never will.
+const AGREEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(20);
+/// What the phases of a load may take beyond their own length.
+const GRACE: Duration = Duration::from_secs(60);
+
+impl Meter {
+    /// Runs replicas by re-executing `program`, in directories inside `scratch`.
+    ///
+    /// # Errors
+    /// When loopback can't be used.
+    pub(crate) fn new(program: &Path, scratch: &Path) -> anyhow::Result<Self> {
+        Ok(Self { program: program.to_owned(), scratch: scratch.to_owned(), gauge: Gauge::new()? })
+    }
+
+    /// Starts the replicas, loads them, checks what they did, ends them.
+    ///
+    /// # Errors
+    /// When the run is invalid: no figure comes of it.
+    pub(crate) fn measure(&mut self, task: Task<'_>) -> anyhow::Result<Measured> {
+        let setting = task.setting;
+        let cluster = Cluster::start(&self.program, setting, task.keys, &self.scratch)?;
+        let first = self.gauge.measure()?;
+        let (outcome, before, after) = load(&cluster, task)?;
+        let statuses = agreement(&cluster, outcome.acknowledged)?;
+        let peak_rss = cluster.pids().into_iter().map(peak_rss).collect::<std::io::Result<Vec<u64>>>()?;
+        let second = self.gauge.measure()?;
+        drop(cluster);
+        let observed = Observed {
+            setting,
+            repeat: task.repeat,
+            mode: status::mode(&statuses),
+            outcome: &outcome,
+            before: &before,
+            after: &after,
+            reference: Reference::mean(first, second),
+            peak_rss: &peak_rss,
+            view_changes: status::view_changes(&statuses),
+            state_digest: statuses[0].execution.state_digest.clone(),
+        };
+        let point = observed.point().map_err(Failure::Invalid)?;
+        let measured = outcome.end.at.duration_since(outcome.begin.at);
+        Ok(Measured { point, latencies: outcome.latencies, began: outcome.began, measured })
+    }
+}
+
+type Counted = Vec<Counters>;
+
+/// Runs the load; reads every replica's counters at both ends of the window.
+fn load(cluster: &Cluster, task: Task<'_>) -> anyhow::Result<(Outcome, Counted, Counted)> {
+    let load = &task.setting.load;
+    let mut running = generator::start(cluster, task)?;
+    running.wait_for(Milestone::WindowBegan, load.warmup + GRACE)?;
+    let before = counters(cluster)?;
+    running.wait_for(Milestone::WindowEnded, load.duration + GRACE)?;
+    let after = counters(cluster)?;
+    Ok((running.finish()?, before, after))
+}
+
+fn counters(cluster: &Cluster) -> anyhow::Result<Counted> {
+    Ok(cluster.statuses()?.iter().map(status::counters).collect())
+}
+
+/// Waits until every replica has executed what was acknowledged and shows the same state.
+fn agreement(cluster: &Cluster, acknowledged: u64) -> anyhow::Result<Vec<ReplicaStatus>> {
+    let deadline = Instant::now() + AGREEMENT_TIMEOUT;
+    loop {
+        let statuses = cluster.statuses()?;
+        let executed: Vec<_> = statuses.iter().map(status::executed).collect();
+        match judge(&executed, acknowledged) {
+            Verdict::Agree { .. } => return Ok(statuses),
+            Verdict::NotYet(_) if Instant::now() < deadline => std::thread::sleep(POLL),
+            Verdict::NotYet(missing) => {
+                let refusals = status::refusals(&statuses);
+                return invalid(format!(
+                    "{missing}, {AGREEMENT_TIMEOUT:?} after the last acknowledgement{refusals}"
+                ));
+            }
+            Verdict::Never(why) => return invalid(format!("{why}{}", status::refusals(&statuses))),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+use std::fs;
+use std::io;
+
+/// CPU time of a process since its start, threads that ended included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CpuTime {
+    /// In user mode, µs.
+    pub(crate) user_us: u64,
+    /// In the kernel, µs.
+    pub(crate) system_us: u64,
+}
+
+/// CPU time of the whole machine since boot, in clock ticks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MachineTime {
+    /// Not idle, steal apart.
+    pub(crate) busy: u64,
+    /// Taken by the hypervisor.
+    pub(crate) steal: u64,
+    /// All of it.
+    pub(crate) total: u64,
+}
+
+impl CpuTime {
+    /// That of `pid`, from `/proc/PID/stat`.
+    ///
+    /// # Errors
+    /// When there is no such process, or the kernel's answer can't be read.
+    pub(crate) fn of(pid: u32) -> io::Result<Self> {
+        let path = format!("/proc/{pid}/stat");
+        let tick_us = 1_000_000 / rustix::param::clock_ticks_per_second().max(1);
+        parse_stat(&fs::read_to_string(&path)?, tick_us).ok_or_else(|| unreadable(&path))
+    }
+
+    /// User and kernel together, µs.
+    #[must_use]
+    pub(crate) fn total_us(self) -> u64 {
+        self.user_us + self.system_us
+    }
+}
+
+impl MachineTime {
+    /// Up to now, from `/proc/stat`.
+    ///
+    /// # Errors
+    /// When the kernel's answer can't be read.
+    pub(crate) fn now() -> io::Result<Self> {
+        parse_machine(&fs::read_to_string("/proc/stat")?).ok_or_else(|| unreadable("/proc/stat"))
+    }
+}
+
+/// Peak resident memory of `pid` in bytes, from `/proc/PID/status`.
+///
+/// # Errors
+/// When there is no such process, or the kernel's answer can't be read.
+pub(crate) fn peak_rss(pid: u32) -> io::Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    parse_peak_rss(&fs::read_to_string(&path)?).ok_or_else(|| unreadable(&path))
+}
+
+fn unreadable(path: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{path} is not as proc(5) describes it"))
+}
+
+/// The command's name may hold blanks and parentheses: fields are counted behind the last one.
+fn parse_stat(text: &str, tick_us: u64) -> Option<CpuTime> {
+    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    Some(CpuTime { user_us: ticks()? * tick_us, system_us: ticks()? * tick_us })
+}
+
+fn parse_machine(text: &str) -> Option<MachineTime> {
+    let line = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let ticks: Vec<u64> = line.split_ascii_whitespace().map_while(|field| field.parse().ok()).collect();
+    // user nice system idle iowait irq softirq steal; guest time is in user time already.
+    let counted = ticks.get(..8)?;
+    let total = counted.iter().sum::<u64>();
+    Some(MachineTime { busy: total - counted[3] - counted[4] - counted[7], steal: counted[7], total })
+}
+
+fn parse_peak_rss(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_read_behind_a_hostile_command_name() {
+        let stat = "42 (a) b (c) S 1 42 42 0 -1 4194560 100 0 0 0 250 125 0 0 20 0 4 0 12345 0 0";
+        assert_eq!(parse_stat(stat, 10_000), Some(CpuTime { user_us: 2_500_000, system_us: 1_250_000 }));
+        assert_eq!(parse_stat("42 (a) S 1", 10_000), None);
+        assert_eq!(parse_stat("", 10_000), None);
+    }
+
+    #[test]
+    fn machine_time_counts_guest_time_once() {
+        let stat = "cpu  100 5 50 800 20 3 2 20 99 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n";
+        assert_eq!(parse_machine(stat), Some(MachineTime { busy: 160, steal: 20, total: 1000 }));
+        assert_eq!(parse_machine("cpu0 1 2 3\n"), None);
+    }
+
+    #[test]
+    fn peak_memory_is_in_bytes() {
+        assert_eq!(parse_peak_rss("Name:\tx\nVmHWM:\t   12 kB\nVmRSS:\t 8 kB\n"), Some(12 * 1024));
+        assert_eq!(parse_peak_rss("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn this_process_is_found() {
+        let pid = std::process::id();
+        assert!(CpuTime::of(pid).is_ok());
+        assert!(peak_rss(pid).expect("VmHWM of this process") > 0);
+        assert!(MachineTime::now().expect("/proc/stat").total > 0);
+    }
+}

@@ -1,0 +1,20 @@
+use hypostyle::Replica;
+
+use crate::allocation::allocations;
+use crate::children::die_with_parent;
+use crate::cli::ReplicaArgs;
+use crate::null::Null;
+
+/// Runs one replica of a measurement until it is killed.
+///
+/// # Errors
+/// When its parent has ended, the replica can't start, or one of its threads fails.
+pub fn run(arguments: &ReplicaArgs) -> anyhow::Result<()> {
+    die_with_parent(arguments.parent)?;
+    let replica = Replica::open(&arguments.home)?.counters(Box::new(counters));
+    Ok(replica.start(Null::new(arguments.reply_bytes))?.wait()?)
+}
+
+fn counters() -> Vec<(String, u64)> {
+    vec![("allocations".to_owned(), allocations())]
+}

@@ -1,0 +1,120 @@
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::proc_fs::{CpuTime, MachineTime};
+
+/// What is read at both ends of a window, at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    /// The moment.
+    pub(crate) at: Instant,
+    /// Operations acknowledged so far.
+    pub(crate) acknowledged: u64,
+    /// CPU time of each replica.
+    pub(crate) replicas: Vec<CpuTime>,
+    /// CPU time of this process, which generates the load.
+    pub(crate) generator: CpuTime,
+    /// CPU time of the machine.
+    pub(crate) machine: MachineTime,
+}
+
+/// What happened between two samples.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Spent {
+    /// Time between them.
+    pub(crate) elapsed: Duration,
+    /// Operations acknowledged between them.
+    pub(crate) operations: u64,
+    /// CPU time of each replica, µs.
+    pub(crate) replicas_us: Vec<f64>,
+    /// CPU time of the load generator, µs.
+    pub(crate) generator_us: f64,
+    /// Share of the machine's time that went to other processes.
+    pub(crate) others_share: f64,
+    /// Share of the machine's time that the hypervisor took.
+    pub(crate) steal_share: f64,
+}
+
+impl Sample {
+    /// Reads the clocks of the processes `replicas` and of this one.
+    ///
+    /// # Errors
+    /// When a replica has ended.
+    pub(crate) fn take(replicas: &[u32], acknowledged: u64) -> io::Result<Self> {
+        Ok(Self {
+            at: Instant::now(),
+            acknowledged,
+            replicas: replicas.iter().map(|pid| CpuTime::of(*pid)).collect::<io::Result<_>>()?,
+            generator: CpuTime::of(std::process::id())?,
+            machine: MachineTime::now()?,
+        })
+    }
+
+    /// What was spent from `earlier` to this one.
+    #[must_use]
+    pub(crate) fn since(&self, earlier: &Self) -> Spent {
+        let spent =
+            |now: &CpuTime, before: &CpuTime| micros(now.total_us().saturating_sub(before.total_us()));
+        let replicas_us: Vec<f64> =
+            self.replicas.iter().zip(&earlier.replicas).map(|(now, before)| spent(now, before)).collect();
+        let generator_us = spent(&self.generator, &earlier.generator);
+        let ticks = |part: fn(&MachineTime) -> u64| {
+            micros(part(&self.machine).saturating_sub(part(&earlier.machine)))
+        };
+        let total = ticks(|machine| machine.total).max(1.0);
+        let tick_us = 1e6 / micros(rustix::param::clock_ticks_per_second().max(1));
+        let ours = (replicas_us.iter().sum::<f64>() + generator_us) / tick_us;
+        Spent {
+            elapsed: self.at.duration_since(earlier.at),
+            operations: self.acknowledged - earlier.acknowledged,
+            replicas_us,
+            generator_us,
+            others_share: ((ticks(|machine| machine.busy) - ours) / total).max(0.0),
+            steal_share: ticks(|machine| machine.steal) / total,
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "below 2^53: 285 years of microseconds")]
+fn micros(value: u64) -> f64 {
+    value as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(at: Instant, acknowledged: u64, cpu_us: u64, busy: u64) -> Sample {
+        let cpu = |user_us| CpuTime { user_us, system_us: 0 };
+        Sample {
+            at,
+            acknowledged,
+            replicas: vec![cpu(cpu_us), cpu(2 * cpu_us)],
+            generator: cpu(cpu_us),
+            machine: MachineTime { busy, steal: busy / 100, total: 2 * busy },
+        }
+    }
+
+    #[test]
+    fn differences_are_per_process_and_machine() {
+        let start = Instant::now();
+        let tick_us = 1_000_000 / rustix::param::clock_ticks_per_second();
+        let first = sample(start, 100, 0, 0);
+        let second = sample(start + Duration::from_secs(1), 600, 100 * tick_us, 1000);
+        let spent = second.since(&first);
+        assert_eq!((spent.elapsed, spent.operations), (Duration::from_secs(1), 500));
+        assert_eq!(spent.replicas_us, [micros(100 * tick_us), micros(200 * tick_us)]);
+        // 400 of the 1,000 busy ticks were ours, the machine had 2,000.
+        assert!(
+            (spent.others_share - 0.3).abs() < 1e-9 && (spent.steal_share - 0.005).abs() < 1e-9,
+            "{spent:?}"
+        );
+    }
+
+    #[test]
+    fn this_process_can_be_sampled_and_a_dead_one_not() {
+        let sample = Sample::take(&[std::process::id()], 0).expect("this process lives");
+        assert_eq!(sample.replicas.len(), 1);
+        assert!(Sample::take(&[4_194_999], 0).is_err());
+    }
+}

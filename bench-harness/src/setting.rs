@@ -1,0 +1,367 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use hypostyle::ReplicaId;
+use hypostyle::config::{self, ClusterConfig, Cores, Count, ReplicaConfig};
+use hypostyle::crypto::PublicKey;
+
+use crate::cli::{Assign, Auto, Executor, Leaders, Replies, RunArgs};
+use crate::error::usage;
+use crate::null::REPLY_MIN;
+use crate::phases::Limits;
+
+/// One setting to be measured: a cluster and the load on it.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    /// The cluster. Its addresses are placeholders until it is started; they don't count for its hash.
+    pub(crate) cluster: ClusterConfig,
+    /// Threads of each replica.
+    pub(crate) threads: Threads,
+    /// The load.
+    pub(crate) load: Load,
+}
+
+/// How each replica spreads its work over threads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Threads {
+    workers: Count,
+    executor: config::Executor,
+    crypto_threads: Count,
+}
+
+/// What clients do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// Clients.
+    pub(crate) clients: u32,
+    /// Operations each keeps in flight.
+    pub(crate) outstanding: u32,
+    /// Bytes of an operation.
+    pub(crate) payload: usize,
+    /// Bytes of a result.
+    pub(crate) reply_bytes: usize,
+    /// Requests of each client that are signed before the run.
+    pub(crate) presigned_each: Option<u64>,
+    /// Warm-up, and window at most.
+    pub(crate) warmup: Duration,
+    /// The window.
+    pub(crate) duration: Duration,
+}
+
+/// Bytes of a request beside payload and signature, generously.
+const REQUEST_OVERHEAD: usize = 256;
+
+impl Setting {
+    /// The settings that these flags ask for: one for each pillar count.
+    ///
+    /// # Errors
+    /// A usage error when a flag or a combination makes no sense.
+    pub(crate) fn all(
+        flags: &RunArgs,
+        replicas: &[PublicKey],
+        clients: &[PublicKey],
+    ) -> anyhow::Result<Vec<Self>> {
+        let setting = |pillars: &u16| {
+            let cluster = cluster(flags, *pillars, replicas, clients)?;
+            Ok(Self { cluster, threads: Threads::of(flags), load: Load::of(flags) })
+        };
+        flags.pillars.iter().map(setting).collect()
+    }
+
+    /// The `replica.toml` of one replica, which shares the machine with the others: it gets its share of the cores
+    /// this process may use, none of its own when there are fewer than replicas.
+    #[must_use]
+    pub(crate) fn replica_config(&self, index: usize, cores: &[usize]) -> ReplicaConfig {
+        let mut config = ReplicaConfig::new(ReplicaId(u16::try_from(index).expect("replicas fit 16 bits")));
+        let each = cores.len() / self.cluster.n();
+        config.cores = match cores.get(index * each..(index + 1) * each) {
+            Some(own) if each > 0 => Cores::List(own.to_vec()),
+            _ => Cores::Shared,
+        };
+        config.workers = self.threads.workers;
+        config.executor = self.threads.executor;
+        config.crypto_threads = self.threads.crypto_threads;
+        let connections = self.connections_of_a_replica();
+        config.limits.connections = config.limits.connections.max(connections.saturating_mul(2));
+        config.limits.handshakes = config.limits.handshakes.max(connections.saturating_mul(2)).min(65_536);
+        config.log = "warn".to_owned();
+        config
+    }
+
+    /// Connections between clients and replicas: one for each client, replica and pillar that the client uses.
+    #[must_use]
+    pub(crate) fn connections(&self) -> u64 {
+        let pillars = match self.cluster.assign {
+            config::Assign::Request => self.cluster.pillars,
+            config::Assign::Client => 1,
+        };
+        u64::from(self.load.clients) * self.cluster.n() as u64 * u64::from(pillars)
+    }
+
+    fn connections_of_a_replica(&self) -> u32 {
+        let members = self.load.clients.saturating_add(u32::try_from(self.cluster.n()).unwrap_or(u32::MAX));
+        members.saturating_mul(self.cluster.pillars.into())
+    }
+}
+
+impl Threads {
+    fn of(flags: &RunArgs) -> Self {
+        let count = |auto| match auto {
+            Auto::Auto => Count::Auto,
+            Auto::Fixed(threads) => Count::Fixed(threads),
+        };
+        let executor = match flags.executor {
+            Executor::Auto => config::Executor::Auto,
+            Executor::Inline => config::Executor::Inline,
+            Executor::Thread => config::Executor::Thread,
+        };
+        Self { workers: count(flags.workers), executor, crypto_threads: count(flags.crypto_threads) }
+    }
+}
+
+impl Load {
+    fn of(flags: &RunArgs) -> Self {
+        Self {
+            clients: flags.clients,
+            outstanding: flags.outstanding,
+            payload: flags.payload,
+            reply_bytes: flags.reply_bytes.max(REPLY_MIN),
+            presigned_each: flags.presign.map(|all| all.div_ceil(u64::from(flags.clients))),
+            warmup: flags.warmup,
+            duration: flags.duration,
+        }
+    }
+
+    /// When the phases of a run end.
+    #[must_use]
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { warmup: self.warmup, duration: self.duration, presigned: self.presigned() }
+    }
+
+    /// Requests signed before the run, of all clients.
+    #[must_use]
+    pub(crate) fn presigned(&self) -> Option<u64> {
+        self.presigned_each.map(|each| each * u64::from(self.clients))
+    }
+}
+
+/// The names that settings have in files and flags.
+pub(crate) mod name {
+    use hypostyle::config::{Assign, ClientAuth, Leaders, Replies};
+
+    pub(crate) fn client_auth(value: ClientAuth) -> &'static str {
+        match value {
+            ClientAuth::Signature => "signature",
+        }
+    }
+
+    pub(crate) fn replies(value: Replies) -> &'static str {
+        match value {
+            Replies::Merkle => "merkle",
+            Replies::Each => "each",
+        }
+    }
+
+    pub(crate) fn assign(value: Assign) -> &'static str {
+        match value {
+            Assign::Request => "request",
+            Assign::Client => "client",
+        }
+    }
+
+    pub(crate) fn leaders(value: Leaders) -> &'static str {
+        match value {
+            Leaders::Spread => "spread",
+            Leaders::Single => "single",
+        }
+    }
+}
+
+/// Checks what can be checked before keys are made.
+///
+/// # Errors
+/// A usage error that names the flag and the remedy.
+pub(crate) fn check_usage(flags: &RunArgs) -> anyhow::Result<()> {
+    if flags.n < 4 || !(flags.n - 1).is_multiple_of(3) {
+        return usage(format!("--n {}: f faults need 3f+1 replicas; use 4, 7, 10...", flags.n));
+    }
+    for (flag, value) in [
+        ("--clients", flags.clients),
+        ("--outstanding", flags.outstanding),
+        ("--repeat", flags.repeat),
+        ("--batch-max", flags.batch_max),
+    ] {
+        if value == 0 {
+            return usage(format!("{flag} 0: use 1 or more"));
+        }
+    }
+    if flags.duration.is_zero() {
+        return usage("--duration 0: nothing is measured in no time; use 1s or more");
+    }
+    let needed = u64::from(flags.clients) * u64::from(flags.outstanding) * 2;
+    if flags.presign.is_some_and(|count| count < needed) {
+        return usage(format!(
+            "--presign={}: too few for {} clients with {} operations outstanding each; use {needed} or more",
+            flags.presign.unwrap_or(0),
+            flags.clients,
+            flags.outstanding
+        ));
+    }
+    check_window(flags)
+}
+
+/// The largest window of a client that the configuration allows.
+const CLIENT_WINDOW_MAX: u32 = 65_536;
+
+fn check_window(flags: &RunArgs) -> anyhow::Result<()> {
+    let window = client_window(flags);
+    if window < flags.outstanding {
+        return usage(format!(
+            "--outstanding {}: more than the client window of {window}; use fewer a client and more --clients{}",
+            flags.outstanding,
+            if flags.client_window.is_some() { ", or raise --client-window" } else { "" }
+        ));
+    }
+    Ok(())
+}
+
+/// Twice the load, so that one late operation doesn't hold up its client.
+fn client_window(flags: &RunArgs) -> u32 {
+    let needed = flags.outstanding.saturating_mul(2).min(CLIENT_WINDOW_MAX);
+    flags.client_window.unwrap_or_else(|| needed.next_power_of_two().clamp(1024, CLIENT_WINDOW_MAX))
+}
+
+fn cluster(
+    flags: &RunArgs,
+    pillars: u16,
+    replicas: &[PublicKey],
+    clients: &[PublicKey],
+) -> anyhow::Result<ClusterConfig> {
+    let mut config = ClusterConfig::local(&placeholders(replicas.len()), replicas, clients);
+    config.id = "hypostyle-bench".to_owned();
+    config.pillars = pillars;
+    config.auth = flags.auth;
+    config.replies = match flags.replies {
+        Replies::Merkle => config::Replies::Merkle,
+        Replies::Each => config::Replies::Each,
+    };
+    config.assign = match flags.assign {
+        Assign::Request => config::Assign::Request,
+        Assign::Client => config::Assign::Client,
+    };
+    config.leaders = match flags.leaders {
+        Leaders::Spread => config::Leaders::Spread,
+        Leaders::Single => config::Leaders::Single,
+    };
+    config.bundle = flags.bundle;
+    config.batch_max = flags.batch_max;
+    config.batch_delay = flags.batch_delay;
+    config.pipeline = flags.pipeline;
+    config.checkpoint_interval = flags.checkpoint_interval;
+    config.window = flags.window;
+    config.client_window = client_window(flags);
+    let request = flags.payload + flags.auth.signature_len() + REQUEST_OVERHEAD;
+    config.request_max = config.request_max.max(request.next_multiple_of(1024));
+    config.batch_bytes = config.batch_bytes.max(config.request_max);
+    config.reply_max = config.reply_max.max(flags.reply_bytes.next_multiple_of(1024));
+    match config.validate() {
+        Ok(()) => Ok(config),
+        Err(error) => usage(error.to_string()),
+    }
+}
+
+fn placeholders(n: usize) -> Vec<(SocketAddr, SocketAddr)> {
+    let address = |port: usize| {
+        let port = u16::try_from(port).expect("a few replicas");
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    };
+    (0..n).map(|index| (address(2 * index + 1), address(2 * index + 2))).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::error::exit_code;
+    use clap::Parser as _;
+    use hypostyle::crypto::{SigningKey, Suite};
+
+    /// The flags of `hypostyle-bench run ...`.
+    pub(crate) fn flags(text: &str) -> RunArgs {
+        let words = ["hypostyle-bench", "run"].into_iter().chain(text.split_whitespace());
+        match Cli::parse_from(words).command {
+            Command::Run(run) => *run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn keys(count: usize) -> Vec<PublicKey> {
+        (0..count).map(|_| SigningKey::generate(Suite::Ed25519).public()).collect()
+    }
+
+    /// The settings of `hypostyle-bench run ...`, with fresh Ed25519 keys.
+    pub(crate) fn settings(text: &str) -> Vec<Setting> {
+        let flags = flags(text);
+        check_usage(&flags).expect("sensible");
+        let clients = keys(flags.clients as usize);
+        Setting::all(&flags, &keys(usize::from(flags.n)), &clients).expect("valid")
+    }
+
+    #[test]
+    fn a_setting_for_each_pillar_count() {
+        let settings = settings("--auth ed25519 --pillars 1,2,8 --clients 2 --presign=1001 --batch-max 100");
+        let pillars: Vec<u16> = settings.iter().map(|setting| setting.cluster.pillars).collect();
+        assert_eq!(pillars, [1, 2, 8]);
+        assert_eq!(settings[0].load.presigned(), Some(1002));
+        assert_eq!(settings[0].cluster.batch_max, 100);
+        assert_ne!(settings[0].cluster.hash(), settings[1].cluster.hash());
+    }
+
+    #[test]
+    fn the_hash_survives_a_move_to_other_ports() {
+        let setting = &settings("--auth ed25519")[0];
+        let mut moved = setting.cluster.clone();
+        moved.replicas[0].peer.set_port(9);
+        assert_eq!(moved.hash(), setting.cluster.hash());
+    }
+
+    #[test]
+    fn windows_and_limits_hold_the_load() {
+        let setting = &settings("--auth ed25519 --clients 1 --outstanding 2400 --payload 100000")[0];
+        assert_eq!(setting.cluster.client_window, 8192);
+        assert!(
+            setting.cluster.request_max > 100_000
+                && setting.cluster.batch_bytes >= setting.cluster.request_max
+        );
+        let many = &settings("--auth ed25519 --clients 3000 --outstanding 1 --pillars 4")[0];
+        assert!(many.replica_config(0, &[0, 1]).limits.connections > 12_000);
+    }
+
+    #[test]
+    fn replicas_share_the_cores() {
+        let setting = &settings("--auth ed25519 --workers 2 --executor thread --crypto-threads 0")[0];
+        let config = setting.replica_config(1, &[0, 1]);
+        assert_eq!((config.cores, config.workers), (Cores::Shared, Count::Fixed(2)));
+        assert_eq!((config.executor, config.crypto_threads), (config::Executor::Thread, Count::Fixed(0)));
+        let cores: Vec<usize> = (0..9).collect();
+        assert_eq!(setting.replica_config(1, &cores).cores, Cores::List(vec![2, 3]));
+    }
+
+    #[test]
+    fn nonsense_is_a_usage_error_with_a_remedy() {
+        for (text, word) in [
+            ("--n 5", "4, 7, 10"),
+            ("--clients 0", "--clients"),
+            ("--outstanding 100 --client-window 50", "--client-window"),
+            ("--outstanding 70000", "--clients"),
+            ("--presign=10", "1600"),
+            ("--duration 0s", "--duration"),
+        ] {
+            let error = check_usage(&flags(text)).expect_err(text);
+            assert!(exit_code(&error) == 2 && error.to_string().contains(word), "{text}: {error}");
+        }
+        let flags = flags("--auth ed25519 --window 100 --checkpoint-interval 32");
+        let error = Setting::all(&flags, &keys(4), &keys(8)).expect_err("K does not divide L");
+        assert_eq!(exit_code(&error), 2);
+    }
+}
