@@ -1,4 +1,4 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hypostyle_app_api::{ClientId, Instant, Number, PillarId, ReplicaId};
 use hypostyle_crypto::{Class, Desk, Domain, Finished, Identity, KeyError, Pool, Signer, SigningKey};
-use hypostyle_net::{ConnectionId, Event, Peer, Role, Transport};
+use hypostyle_net::{ConnectionId, Event, Peer, Transport};
 
 use super::clock::Clock;
 use super::core::ClientCore;
@@ -34,7 +34,6 @@ pub struct Driver {
     members: Vec<Member>,
     by_id: HashMap<ClientId, usize>,
     links: HashMap<ConnectionId, Link>,
-    ready: VecDeque<ConnectionId>,
     desk: Desk<ReplyMessage, Link>,
     intake: Intake,
     out: ClientOutput,
@@ -136,7 +135,6 @@ impl Driver {
             members: Vec::new(),
             by_id: HashMap::new(),
             links: HashMap::new(),
-            ready: VecDeque::new(),
             desk: pool.desk(Arc::new(|| {})),
             intake: Intake::default(),
             out: ClientOutput::default(),
@@ -225,15 +223,12 @@ impl Driver {
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.counters.turns += 1;
         self.transport.flush();
-        let wait = self.wait(timeout);
-        self.transport.poll(self.now, wait)?;
+        let now = self.refresh();
+        let due = self.earliest.map(|earliest| earliest.since(now));
+        self.transport.poll(now, due.into_iter().chain(timeout).min())?;
         self.refresh();
         while let Some(event) = self.transport.event() {
             self.on_event(event);
-        }
-        for _ in 0..self.ready.len() {
-            let Some(id) = self.ready.pop_front() else { break };
-            self.read(id);
         }
         if self.earliest.is_some_and(|earliest| earliest <= self.now) {
             self.tick();
@@ -270,7 +265,7 @@ impl Driver {
     #[must_use]
     pub fn counters(&self) -> DriverCounters {
         let (verifications, _, remembered) = self.desk.counters();
-        let syscalls = self.transport.counters().syscalls;
+        let syscalls = self.transport.counters().syscalls();
         DriverCounters { verifications, remembered, syscalls, ..self.counters.clone() }
     }
 
@@ -290,10 +285,9 @@ impl Driver {
             return Err(DriverError::Twice(client));
         }
         let core = ClientCore::new(self.settings.clone(), client, first);
-        let me = Peer { role: Role::Client, id: client.0 };
         for (replica, pillar) in core.connections() {
-            let peer = Peer { role: Role::Replica, id: u32::from(replica.0) };
-            self.transport.dial_as(me, Arc::clone(&identity), peer, pillar, self.addresses[replica.index()]);
+            let address = self.addresses[replica.index()];
+            self.transport.dial_as(Arc::clone(&identity), Peer::replica(replica), pillar, address);
         }
         let links = usize::from(self.settings.replicas) * usize::from(self.settings.pillars);
         self.members.push(Member { core, identity, connections: vec![None; links] });
@@ -306,28 +300,21 @@ impl Driver {
         self.transmit(client);
     }
 
-    fn wait(&self, timeout: Option<Duration>) -> Option<Duration> {
-        if !self.ready.is_empty() {
-            return Some(Duration::ZERO);
-        }
-        let deadlines = self.earliest.into_iter().chain(self.transport.next_deadline());
-        let due = deadlines.min().map(|deadline| deadline.since(self.now));
-        due.into_iter().chain(timeout).min()
-    }
-
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::Up { id, me, peer, pillar, .. } => self.on_up(id, me, peer, pillar),
+            Event::Up { id, peer, pillar, .. } => self.on_up(id, peer, pillar),
             Event::Down { id, reason, .. } => self.on_down(id, reason),
-            Event::Readable(id) => self.ready.push_back(id),
+            Event::Readable(id) => self.read(id),
             Event::Refused { peer, reason, .. } => self.on_refused(peer, reason),
             // Nobody connects to a client.
             Event::Arrived(_) => {}
         }
     }
 
-    fn on_up(&mut self, id: ConnectionId, me: Peer, peer: Peer, pillar: PillarId) {
-        let member = self.by_id.get(&ClientId(me.id)).copied();
+    fn on_up(&mut self, id: ConnectionId, peer: Peer, pillar: PillarId) {
+        // None when it is down again already.
+        let me = self.transport.local(id);
+        let member = me.and_then(|me| self.by_id.get(&ClientId(me.id)).copied());
         let replica = u16::try_from(peer.id).ok().map(ReplicaId).filter(|id| id.0 < self.settings.replicas);
         let (Some(member), Some(replica)) = (member, replica) else { return };
         let place = self.place(replica, pillar);
@@ -364,15 +351,12 @@ impl Driver {
 
     fn read(&mut self, id: ConnectionId) {
         let Some(link) = self.links.get(&id).copied() else { return };
-        let more = self.intake.read(&mut self.transport, id, READ_BUDGET);
+        self.intake.read(&mut self.transport, id, READ_BUDGET);
         if let Some(what) = self.intake.malformed() {
             self.refuse(link, what);
         }
         while let Some(reply) = self.intake.pop() {
             self.on_reply(link, reply);
-        }
-        if more && self.links.contains_key(&id) {
-            self.ready.push_back(id);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hypostyle_app_api::ClientId;
 use hypostyle_crypto::{Identity, Keyring};
-use hypostyle_net::{ConnectionId, Payload, Peer, ReadOutcome, Reject, Role, Settings, TicketKey, Transport};
+use hypostyle_net::{ConnectionId, Payload, Peer, Reject, Settings, TicketKey, Transport};
 
 use crate::config::ClusterConfig;
 use crate::reply::ReplyMessage;
@@ -22,26 +22,19 @@ pub(super) struct Intake {
 const REPLY: u8 = 1;
 
 impl Intake {
-    /// Reads whole frames worth up to `budget` bytes and decodes them. True when there may be more to read.
-    pub(super) fn read(&mut self, transport: &mut Transport, id: ConnectionId, budget: usize) -> bool {
+    /// Reads whole frames worth up to `budget` bytes and decodes them. What is left is announced again.
+    pub(super) fn read(&mut self, transport: &mut Transport, id: ConnectionId, budget: usize) {
         let (replies, malformed) = (&mut self.replies, &mut self.malformed);
-        let outcome = transport.read(id, budget, &mut |payload| {
-            let bytes = match payload {
-                Payload::Peer(bytes) => bytes,
-                Payload::Client(bytes) => Bytes::copy_from_slice(bytes),
-            };
-            match decode(&bytes) {
-                Ok(reply) => {
-                    replies.push_back(reply);
-                    ControlFlow::Continue(())
-                }
-                Err(what) => {
-                    *malformed = Some(what);
-                    ControlFlow::Break(Reject(what))
-                }
+        transport.read(id, budget, &mut |payload: Payload<'_>| match decode(&payload.into_bytes()) {
+            Ok(reply) => {
+                replies.push_back(reply);
+                ControlFlow::Continue(())
+            }
+            Err(what) => {
+                *malformed = Some(what);
+                ControlFlow::Break(Reject(what))
             }
         });
-        matches!(outcome, ReadOutcome::More)
     }
 
     pub(super) fn pop(&mut self) -> Option<ReplyMessage> {
@@ -72,7 +65,7 @@ pub(super) fn transport_settings(
     Settings {
         keyring,
         identity: Arc::clone(identity),
-        me: Peer { role: Role::Client, id: me.0 },
+        me: Peer::client(me),
         pillars: cluster.pillars,
         summary: cluster.summary(),
         frame_max_replica: cluster.frame_max_replica(),

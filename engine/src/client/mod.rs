@@ -32,3 +32,6 @@ pub use error::{NotSent, OperationError, Rejected};
 pub use output::{ClientOutput, Completion, Transmission};
 pub use pending::{CallError, CallResult, Pending, Unresolved};
 pub use settings::ClientSettings;
+
+/// Encodes and signs a request; with [`ClientSettings::floor_ahead`], ahead of its time.
+pub use hypostyle_pillars::message::encode_request;

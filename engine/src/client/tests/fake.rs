@@ -87,7 +87,7 @@ impl FakeCluster {
             let identity = Identity::new(Signer::Replica(replica), copy(key), config.domain());
             let keyring = Arc::new(config.keyring().unwrap());
             let mut settings = transport_settings(&config, keyring, &Arc::new(identity), ClientId(0));
-            settings.me = Peer { role: Role::Replica, id: u32::from(replica.0) };
+            settings.me = Peer::replica(replica);
             let mut transport = Transport::new(settings).unwrap();
             let pillars: Vec<_> = (0..pillars).map(PillarId).collect();
             transport.serves(&pillars);
@@ -197,11 +197,8 @@ impl Fake {
     fn read(&mut self, id: ConnectionId) -> Vec<Request> {
         let mut requests = Vec::new();
         let limits: RequestLimits = self.settings.request_limits();
-        self.transport.read(id, usize::MAX, &mut |payload| {
-            let bytes = match payload {
-                Payload::Peer(bytes) => bytes,
-                Payload::Client(bytes) => Bytes::copy_from_slice(bytes),
-            };
+        self.transport.read(id, usize::MAX, &mut |payload: Payload<'_>| {
+            let bytes = payload.into_bytes();
             assert_eq!(bytes[0], 1);
             requests.push(Request::decode(bytes.slice(1..), &limits).unwrap());
             ControlFlow::<Reject>::Continue(())
