@@ -1,1 +1,22 @@
-//! Frames, handshake, link MACs and the mio event loop of Hypostyle.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod connection;
+mod counters;
+mod dialer;
+mod event;
+mod frame;
+mod handshake;
+mod link_mac;
+mod peer;
+mod read_buffer;
+mod settings;
+mod transport;
+mod write_buffer;
+
+pub use counters::{Counters, Refusal};
+pub use event::{Arrival, ConnectionId, Event, Payload, ReadOutcome, Reject};
+pub use handshake::TicketKey;
+pub use peer::{Peer, Role};
+pub use settings::Settings;
+pub use transport::Transport;
