@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use hypostyle_app_api::{ClientId, Digest, Number, PillarId, ReplicaId};
-use hypostyle_crypto::{Domain, Identity, Keyring, Seal, Signer, SigningKey, Suite, Tag};
+use hypostyle_crypto::{Domain, Entry, Identity, Keyring, Seal, Signer, SigningKey, Suite, Tag};
 use hypostyle_pillars::message::{Bundle, Request, SealedBundle, Statement, encode_request};
 use hypostyle_pillars::{Assign, Config, Leaders};
 use std::time::Duration;
 
 pub(crate) const REPLICAS: u16 = 4;
 const CLIENTS: u32 = 10;
+const OUTSTANDING: u64 = 100;
 const OPERATION: [u8; 100] = [7; 100];
 
 /// Everybody's keys. Ed25519, since signing here only has to be done, not to be paid for.
@@ -34,12 +35,13 @@ impl Fixture {
         Self { replicas, clients, keyring, numbers: 0 }
     }
 
-    /// The next request: one operation of 100 bytes, the clients in turn.
+    /// The next request: one operation of 100 bytes, the clients in turn, each with some answers outstanding.
     pub(crate) fn request(&mut self) -> Bytes {
         let client = ClientId(u32::try_from(self.numbers % u64::from(CLIENTS)).expect("below CLIENTS"));
         let number = Number(self.numbers / u64::from(CLIENTS) + 1);
         self.numbers += 1;
-        encode_request(&self.clients[client.index()], client, number, Number(0), &[&OPERATION])
+        let floor = Number(number.0.saturating_sub(OUTSTANDING));
+        encode_request(&self.clients[client.index()], client, number, floor, &[&OPERATION])
     }
 
     pub(crate) fn decoded_request(&mut self) -> Request {
@@ -49,9 +51,13 @@ impl Fixture {
     /// The statements of a replica, sealed.
     pub(crate) fn bundle(&self, signer: ReplicaId, statements: &[Statement]) -> SealedBundle {
         let bundle = Bundle::new(signer, PillarId(0), statements);
-        let entries = vec![bundle.entry()];
+        let seal = self.seal(signer, vec![bundle.entry()]);
+        bundle.seal(seal)
+    }
+
+    pub(crate) fn seal(&self, signer: ReplicaId, entries: Vec<Entry>) -> Seal {
         let signature = self.replicas[signer.index()].sign(Tag::Seal, &Seal::content(signer, &entries));
-        bundle.seal(Seal { signer, entries, signature })
+        Seal { signer, entries, signature }
     }
 }
 

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout)]
 
 mod codec;
+mod execution;
 mod fixture;
 mod slots;
 
@@ -18,6 +19,8 @@ const WORKLOADS: &[Workload] = &[
     ("decode-request", codec::requests),
     ("decode-body-of-100", codec::bodies),
     ("decode-bundle-of-16", codec::bundles),
+    ("decode-reply", execution::decode_replies),
+    ("execute-and-answer", execution::execute_and_answer),
     ("slot-of-100-on-4-cores", || slots::run(100)),
     ("slot-of-1-on-4-cores", || slots::run(1)),
 ];
