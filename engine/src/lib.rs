@@ -1,9 +1,21 @@
-//! Hypostyle: a pillar-parallel, Byzantine-fault-tolerant replication engine.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod client;
 pub mod config;
 pub mod executor;
+mod local;
+mod node;
 pub mod order_log;
 pub mod pinning;
+pub mod replica;
 pub mod reply;
+pub mod service;
 pub mod status;
+
+pub use client::Client;
+pub use hypostyle_app_api::*;
+pub use hypostyle_crypto as crypto;
+pub use local::{Cluster, LocalCluster};
+pub use replica::{Replica, RunningReplica};

@@ -87,7 +87,8 @@ impl Application for KeyValue {
     fn restore(&mut self, from: &mut dyn Read) -> Result<(), ApplicationError> {
         let mut restored = Self::default();
         while let Some(key) = read(from)? {
-            let value = read(from)?.ok_or_else(|| ApplicationError::Malformed("a key without value".to_owned()))?;
+            let value =
+                read(from)?.ok_or_else(|| ApplicationError::Malformed("a key without value".to_owned()))?;
             restored.set(&key, &value);
         }
         *self = restored;

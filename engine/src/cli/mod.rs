@@ -1,9 +1,12 @@
 //! The verbs, one a file. Each says on success what it did, and else what is wrong, where, and the remedy.
 
 mod admin;
+mod call;
 mod init;
 mod key;
+mod local;
 mod order_log;
+mod replica;
 mod status;
 
 use std::process::ExitCode;
@@ -23,8 +26,11 @@ const EXIT: &str = "Exit status: 0 done, 1 failed, 2 wrong usage.";
 #[derive(Subcommand)]
 enum Verb {
     Init(init::Init),
+    Local(local::Local),
+    Replica(replica::Replica),
     #[command(subcommand)]
     Key(key::Key),
+    Call(call::Call),
     Status(status::Status),
     OrderLog(order_log::OrderLog),
 }
@@ -48,7 +54,10 @@ fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
 pub(crate) fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Init(arguments) => arguments.run(),
+        Verb::Local(arguments) => arguments.run(),
+        Verb::Replica(arguments) => arguments.run(),
         Verb::Key(arguments) => arguments.run(),
+        Verb::Call(arguments) => arguments.run(),
         Verb::Status(arguments) => arguments.run(),
         Verb::OrderLog(arguments) => arguments.run(),
     };

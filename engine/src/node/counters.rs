@@ -70,7 +70,8 @@ impl Counters {
 
     /// Refusals by "peer: reason": every one of the replicas, and the clients that had any.
     pub(crate) fn refusals(&self) -> impl Iterator<Item = (String, u64)> {
-        let replicas = (0..).map(ReplicaId).zip(&self.replicas).map(|(id, counts)| (format!("replica {id}"), counts));
+        let replicas =
+            (0..).map(ReplicaId).zip(&self.replicas).map(|(id, counts)| (format!("replica {id}"), counts));
         let clients = self.clients.iter().map(|(id, counts)| (format!("client {id}"), counts));
         replicas.chain(clients).flat_map(|(peer, counts)| {
             let named = Rejected::ALL.into_iter().zip(counts);

@@ -13,8 +13,8 @@ use hypostyle_app_api::{ClientId, Digest, Instant, Now, PillarId, ReplicaId, Rou
 use hypostyle_crypto::{Class, Desk, Finished, Pool, Tag};
 use hypostyle_pillars::message::{Body, FrameLimits, Message, PeerFrame, Request, SealedBundle, Status};
 use hypostyle_pillars::{
-    Admission, CheckpointVote, Config, Decided, Demand, Executed, Input, Output, Pillar, Progress, Rejected, Source,
-    Stable, Target,
+    Admission, CheckpointVote, Config, Decided, Demand, Executed, Input, Output, Pillar, Progress, Rejected,
+    Source, Stable, Target,
 };
 
 use crate::executor::Lookup;
@@ -91,7 +91,10 @@ const ARENA_CHUNK: usize = 64 * 1024;
 
 impl ExecutorReport {
     pub(crate) fn is_empty(&self) -> bool {
-        self.replies.is_empty() && self.executed.is_empty() && self.checkpoints.is_empty() && self.stable.is_empty()
+        self.replies.is_empty()
+            && self.executed.is_empty()
+            && self.checkpoints.is_empty()
+            && self.stable.is_empty()
     }
 }
 

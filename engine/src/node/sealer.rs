@@ -72,7 +72,8 @@ impl Sealer {
 
     /// Whether something waits for a signature that could be made now.
     pub(crate) fn is_ready(&self) -> bool {
-        let waits = !self.replies.is_empty() || self.statements.iter().any(|(_, waiting)| !waiting.is_empty());
+        let waits =
+            !self.replies.is_empty() || self.statements.iter().any(|(_, waiting)| !waiting.is_empty());
         waits && self.flights.len() < self.settings.flights_max
     }
 

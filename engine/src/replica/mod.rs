@@ -53,7 +53,9 @@ pub enum StartError {
     #[error(transparent)]
     Genesis(#[from] GenesisError),
     /// A listening address is taken or not this machine's.
-    #[error("replica {replica} can't listen for {what} on {address}: {error}; is another process using the port?")]
+    #[error(
+        "replica {replica} can't listen for {what} on {address}: {error}; is another process using the port?"
+    )]
     Listen {
         /// Which replica.
         replica: hypostyle_app_api::ReplicaId,

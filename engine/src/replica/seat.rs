@@ -190,7 +190,11 @@ impl<A: Application> ExecutorThread<A> {
                 delivered &= post.flush();
             }
             if !more && self.mailbox.may_sleep() {
-                let rung = if delivered { self.doorbell.recv().map_err(|_| RecvTimeoutError::Disconnected) } else { self.doorbell.recv_timeout(RETRY) };
+                let rung = if delivered {
+                    self.doorbell.recv().map_err(|_| RecvTimeoutError::Disconnected)
+                } else {
+                    self.doorbell.recv_timeout(RETRY)
+                };
                 self.mailbox.awake();
                 if rung == Err(RecvTimeoutError::Disconnected) {
                     return Ok(());

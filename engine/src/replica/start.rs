@@ -79,9 +79,9 @@ pub(super) fn start<A: Application>(replica: Replica, application: A) -> Result<
     let (posts, boxes): (Vec<Postbox>, Vec<Mailbox>) = mailboxes.into_iter().unzip();
 
     let file = match &config.order_log {
-        Some(path) => Some(
-            OrderFile::open(path).map_err(|error| StartError::OrderLog { path: path.clone(), error })?,
-        ),
+        Some(path) => {
+            Some(OrderFile::open(path).map_err(|error| StartError::OrderLog { path: path.clone(), error })?)
+        }
         None => None,
     };
     let seat = Box::new(Seat::new(&cluster, me, application, workers, file));
@@ -136,10 +136,9 @@ pub(super) fn start<A: Application>(replica: Replica, application: A) -> Result<
     };
     let inquiry = Arc::new(Inquiry { blank, workers: posts, executor, extra_counters });
     let admin = match config.admin {
-        Some(address) => Some(
-            AdminServer::start(address, Arc::clone(&inquiry))
-                .map_err(|error| StartError::Listen { replica: me, what: "the administrator", address, error })?,
-        ),
+        Some(address) => Some(AdminServer::start(address, Arc::clone(&inquiry)).map_err(|error| {
+            StartError::Listen { replica: me, what: "the administrator", address, error }
+        })?),
         None => None,
     };
     Ok(RunningReplica { inquiry, threads, ended, admin, addresses, _lock: lock })

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use hypostyle_app_api::{ClientId, Now, PillarId, ReplicaId};
-use hypostyle_net::{ConnectionId, Event, Payload, Peer, ReadOutcome, Reject, Role, Transport};
+use hypostyle_net::{ConnectionId, Event, Payload, Peer, Reject, Role, Transport};
 use hypostyle_pillars::Target;
 use hypostyle_pillars::message::PeerFrame;
 
@@ -175,17 +175,14 @@ impl<A: Application> Worker<A> {
                 links.ready.push(id);
                 continue;
             }
-            let outcome = transport.read(id, READ_BUDGET, &mut |payload| {
+            // What is left after the budget is announced again.
+            transport.read(id, READ_BUDGET, &mut |payload| {
                 let step = match payload {
                     Payload::Peer(bytes) => node.peer_frame(now, pillar, replica_of(peer), &bytes),
                     Payload::Client(bytes) => node.client_frame(now, pillar, ClientId(peer.id), bytes),
                 };
                 step.map_break(Reject)
             });
-            match outcome {
-                ReadOutcome::More => links.ready.push(id),
-                ReadOutcome::Drained | ReadOutcome::Closed => {}
-            }
         }
     }
 
@@ -273,11 +270,15 @@ impl<A: Application> Worker<A> {
             peers: self.links.peers_of(p.pillar),
         }));
         let (verifications, signatures, remembered) = self.node.crypto_counters();
-        let crypto = [("verifications", verifications), ("signatures", signatures), ("remembered", remembered)];
-        let named = self.node.counters.named().into_iter().chain(crypto).chain(self.transport.counters().named());
+        let crypto =
+            [("verifications", verifications), ("signatures", signatures), ("remembered", remembered)];
+        let net = self.transport.counters();
+        let named = self.node.counters.named().into_iter().chain(crypto).chain(named(net));
         status.counters.extend(named.map(|(name, count)| (name.to_owned(), count)));
         status.refusals.extend(self.node.counters.refusals());
-        status.refusals.extend(self.transport.counters().refusals());
+        status
+            .refusals
+            .extend(net.refusals().map(|(reason, count)| (format!("connection: {reason}"), count)));
         status
     }
 }
@@ -334,6 +335,19 @@ impl Links {
             }
         }
     }
+}
+
+fn named(net: &hypostyle_net::Counters) -> [(&'static str, u64); 8] {
+    [
+        ("syscalls", net.syscalls()),
+        ("frames_in", net.frames_in),
+        ("frames_out", net.frames_out),
+        ("frames_dropped", net.frames_dropped),
+        ("bytes_in", net.bytes_in),
+        ("bytes_out", net.bytes_out),
+        ("handshakes_signed", net.handshakes_signed),
+        ("handshakes_resumed", net.handshakes_resumed),
+    ]
 }
 
 fn send(transport: &mut Transport, id: ConnectionId, message: &PeerMessage) {

@@ -47,7 +47,16 @@ impl Transport {
     /// When the address can't be used; the message names it.
     pub fn listen(&mut self, address: SocketAddr, role: Role) -> io::Result<SocketAddr> {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
-        let mut socket = TcpListener::bind(address).map_err(named)?;
+        self.listen_on(std::net::TcpListener::bind(address).map_err(named)?, role)
+    }
+
+    /// Accepts connections of `role` on a socket that listens already; returns its address.
+    ///
+    /// # Errors
+    /// When the socket can't be put into the event loop.
+    pub fn listen_on(&mut self, socket: std::net::TcpListener, role: Role) -> io::Result<SocketAddr> {
+        socket.set_nonblocking(true)?;
+        let mut socket = TcpListener::from_std(socket);
         let token = Token(FIRST_LISTENER + self.listeners.len());
         self.poll.registry().register(&mut socket, token, mio::Interest::READABLE)?;
         let bound = socket.local_addr()?;
