@@ -1,10 +1,49 @@
-//! Load generation and measurement for Hypostyle.
+//! Load generation and measurement for Hypostyle: local clusters of real processes, a closed loop of clients, and
+//! figures that say what was measured. The program is `hypostyle-bench`.
 
 /// A global allocator that counts.
 pub mod allocation;
+/// A whole measurement: from flags to figures and files.
+pub mod bench;
 /// Child processes and directories that don't outlive this program.
 pub mod children;
+/// The command line.
+pub mod cli;
+/// The short measurement that shows that everything works.
+pub mod demo;
 /// The machine that a measurement was made on.
 pub mod environment;
+/// Errors and exit codes.
+pub mod error;
 /// Latency histograms.
 pub mod latency;
+/// One measurement's figures.
+pub mod point;
+/// Progress on a terminal.
+pub mod progress;
+pub mod reference;
+/// The replica process that is measured.
+pub mod replica;
+/// Medians and spreads.
+pub mod summary;
+/// Figures for a person.
+pub mod table;
+
+mod agreement;
+mod cluster;
+mod counters;
+mod evaluate;
+mod files;
+mod generator;
+mod keys;
+mod load;
+mod measure;
+mod null;
+mod phases;
+mod ports;
+mod presign;
+mod proc_fs;
+mod sample;
+mod setting;
+mod signing;
+mod status;
