@@ -92,7 +92,9 @@ fn table(status: &ReplicaStatus) -> String {
             pillar.peers,
         );
     }
-    for (title, counts) in [("counters", &status.counters), ("refusals", &status.refusals)] {
+    // All reasons exist from the start; a person wants to see those that occurred.
+    let refused = status.refusals.iter().filter(|(_, count)| **count > 0).collect();
+    for (title, counts) in [("counters", status.counters.iter().collect::<Vec<_>>()), ("refusals", refused)] {
         let _ = writeln!(out, "  {title}:{}", if counts.is_empty() { " none" } else { "" });
         for (name, count) in counts {
             let _ = writeln!(out, "  {count:>12}  {name}");
