@@ -49,7 +49,7 @@ pub(crate) struct HalfOpen {
 
 /// Which side of a handshake we are.
 pub(crate) enum Side {
-    Initiator { dial: DialKey, initiator: Initiator },
+    Initiator { dial: DialKey, initiator: Box<Initiator> },
     Responder(Responder),
 }
 

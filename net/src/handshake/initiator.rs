@@ -16,7 +16,7 @@ use crate::write_buffer::WriteBuffer;
 #[derive(Clone)]
 pub(crate) struct Resumption {
     ticket: [u8; TICKET_LEN],
-    secret: Secret,
+    pub(super) secret: Secret,
 }
 
 /// The dialling side of one handshake.
@@ -30,7 +30,7 @@ pub(crate) struct Initiator {
 
 enum Stage {
     AwaitAnswer(Exchange),
-    AwaitWelcome(Transcript, Keys),
+    AwaitWelcome(Box<(Transcript, Keys)>),
     Over,
 }
 
@@ -69,10 +69,10 @@ impl Initiator {
             (FromResponder::Answer(answer), Stage::AwaitAnswer(exchange)) => {
                 self.answered(local, &answer, exchange, out)
             }
-            (FromResponder::Welcome(welcome), Stage::AwaitWelcome(transcript, keys)) => {
-                self.welcomed(local, welcome, &transcript, &keys)
+            (FromResponder::Welcome(welcome), Stage::AwaitWelcome(derived)) => {
+                self.welcomed(local, welcome, &derived.0, &derived.1)
             }
-            (FromResponder::Turned(turned), Stage::AwaitAnswer(_) | Stage::AwaitWelcome(..)) => {
+            (FromResponder::Turned(turned), Stage::AwaitAnswer(_) | Stage::AwaitWelcome(_)) => {
                 Err(self.turned(local, turned, out))
             }
             _ => Err(Refusal::Malformed.into()),
@@ -109,7 +109,7 @@ impl Initiator {
                 let signature = self.identity.sign(Tag::Handshake, &transcript.initiators());
                 post(out, &Proof(&signature).encode());
                 let keys = transcript.keys(&fresh, None);
-                self.stage = Stage::AwaitWelcome(transcript, keys);
+                self.stage = Stage::AwaitWelcome(Box::new((transcript, keys)));
                 Ok(Step::Continue)
             }
         }

@@ -63,7 +63,7 @@ impl Transport {
         let resumption = self.resumptions.get(&(dial.me, dial.peer)).cloned();
         let out = &mut connection.out;
         let initiator = Initiator::start(&self.local, identity, dial.peer, dial.pillar, resumption, out);
-        let side = Side::Initiator { dial, initiator };
+        let side = Side::Initiator { dial, initiator: Box::new(initiator) };
         let half = HalfOpen { side, inbox: Inbox::default(), since, queued: false };
         connection.phase = Phase::HalfOpen(Box::new(half));
         self.write_out(id);
