@@ -5,7 +5,8 @@ mod fake;
 use std::time::{Duration, Instant};
 
 use fake::{Behaviour, FakeCluster, copy};
-use hypostyle_app_api::{ClientId, Number};
+use hypostyle_app_api::{ClientId, Number, ReplicaId};
+use hypostyle_crypto::{Identity, Signer};
 
 use super::*;
 
@@ -131,6 +132,52 @@ fn a_client_needs_its_own_key() {
     };
     assert!(matches!(connect(0, 1), Err(OpenError::Driver(DriverError::WrongKey(ClientId(0))))));
     assert!(matches!(connect(9, 0), Err(OpenError::Driver(DriverError::NotRegistered(..)))));
+}
+
+/// Two of four are silent, so the forger's word would settle it.
+#[test]
+fn a_forged_reply_is_refused_counted_and_costs_the_connection() {
+    let behaviours = [Behaviour::Forger, Behaviour::Honest, Behaviour::Silent, Behaviour::Silent];
+    let cluster = FakeCluster::start(4, 1, &behaviours);
+    let key = copy(&cluster.client_keys[0]);
+    let registration = Registration { client: ClientId(0), key, first: Number(1) };
+    let mut driver = Driver::new(&cluster.config, vec![registration]).unwrap();
+    driver.submit(0, &[b"op"]).unwrap();
+    let begin = Instant::now();
+    // The second time it has connected anew.
+    while driver.counters().refusals.values().sum::<u64>() < 2 {
+        driver.turn(Some(PATIENCE)).unwrap();
+        assert_eq!(driver.settled().count(), 0);
+        assert!(begin.elapsed() < PATIENCE, "{:?}", driver.counters());
+    }
+    let refusals = driver.counters().refusals;
+    assert!(refusals.keys().all(|key| *key == (0, "a reply with a wrong signature")), "{refusals:?}");
+    assert_eq!(driver.troubles().collect::<Vec<_>>(), [(ReplicaId(0), "a reply with a wrong signature")]);
+}
+
+#[test]
+fn requests_signed_ahead_are_driven_as_they_are() {
+    let cluster = FakeCluster::start(4, 2, &[Behaviour::Honest; 4]);
+    let key = || copy(&cluster.client_keys[0]);
+    let domain = cluster.config.domain();
+    let identity = Identity::new(Signer::Client(ClientId(0)), key(), domain);
+    let settings = ClientSettings::of(&cluster.config);
+    let registration = Registration { client: ClientId(0), key: key(), first: Number(1) };
+    let mut driver = Driver::new(&cluster.config, vec![registration]).unwrap();
+    let (count, mut completed) = (2 * settings.client_window, 0);
+    let begin = Instant::now();
+    while completed < count {
+        while driver.core(0).next_number().0 <= count && driver.core(0).room() > 0 {
+            let number = driver.core(0).next_number();
+            let floor = settings.floor_ahead(Number(1), number);
+            let request = encode_request(&identity, ClientId(0), number, floor, &[b"ahead"]);
+            assert_eq!(driver.submit_signed(0, request), Ok(number));
+        }
+        driver.turn(Some(PATIENCE)).unwrap();
+        completed += driver.settled().map(|settled| settled.completion.result.unwrap()).count() as u64;
+        assert!(begin.elapsed() < PATIENCE, "{completed} {:?}", driver.counters());
+    }
+    assert_eq!(driver.counters().signatures, 0);
 }
 
 /// What the load generator does: many clients on one thread, each with several operations outstanding.

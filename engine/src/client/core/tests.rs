@@ -12,6 +12,7 @@ use crate::reply::{Failure, Value};
 const MS: Duration = Duration::from_millis(1);
 const CLIENT: ClientId = ClientId(0);
 const P0: PillarId = PillarId(0);
+const NOBODY: [u16; 0] = [];
 
 fn settings(replicas: u16) -> ClientSettings {
     ClientSettings {
@@ -268,10 +269,10 @@ fn after_the_timeout_to_all_with_back_off() {
     let mut scene = Scene::new(settings(4), 1);
     scene.submit(b"add").unwrap();
     assert_eq!(scene.sent(), [0]);
-    assert_eq!(scene.tick_after(299 * MS), []);
+    assert_eq!(scene.tick_after(299 * MS), NOBODY);
     assert_eq!(scene.tick_after(MS), [0, 1, 2, 3]);
     assert_eq!(scene.core.next_deadline(), Some(scene.now + 600 * MS));
-    assert_eq!(scene.tick_after(599 * MS), []);
+    assert_eq!(scene.tick_after(599 * MS), NOBODY);
     assert_eq!(scene.tick_after(MS), [0, 1, 2, 3]);
     for wait in [1_200, 2_400, 4_800, 9_600, 9_600, 9_600] {
         assert_eq!(scene.core.next_deadline(), Some(scene.now + wait * MS));
@@ -293,7 +294,7 @@ fn a_slow_cluster_raises_the_timeout_of_requests_already_sent() {
         scene.answer(0, number, b"");
         scene.answer(1, number, b"");
     }
-    assert_eq!(scene.tick_after(100 * MS), [], "where all take 290 ms, 390 ms are not late");
+    assert_eq!(scene.tick_after(100 * MS), NOBODY, "where all take 290 ms, 390 ms are not late");
     assert_eq!(scene.tick_after(500 * MS), [0, 1, 2, 3]);
 }
 
@@ -304,7 +305,7 @@ fn many_late_requests_go_out_in_paced_portions() {
     scene.sent();
     assert_eq!(scene.tick_after(300 * MS).len(), 4 * RESENDS_PER_TICK);
     assert_eq!(scene.core.next_deadline(), Some(scene.now + RESEND_PAUSE));
-    assert_eq!(scene.tick_after(RESEND_PAUSE / 2), []);
+    assert_eq!(scene.tick_after(RESEND_PAUSE / 2), NOBODY);
     let portions =
         [RESEND_PAUSE / 2, RESEND_PAUSE, RESEND_PAUSE].map(|pause| scene.tick_after(pause).len() / 4);
     assert_eq!(portions, [64, 64, 8]);
@@ -314,9 +315,9 @@ fn many_late_requests_go_out_in_paced_portions() {
 fn what_is_due_goes_out_when_its_connection_comes_up() {
     let mut scene = Scene::unconnected(settings(4), 1);
     scene.submit(b"").unwrap();
-    assert_eq!(scene.sent(), []);
+    assert_eq!(scene.sent(), NOBODY);
     scene.core.connected(ReplicaId(1), P0, &mut scene.out);
-    assert_eq!(scene.sent(), [], "a backup gets nothing before the timeout");
+    assert_eq!(scene.sent(), NOBODY, "a backup gets nothing before the timeout");
     scene.core.connected(ReplicaId(0), P0, &mut scene.out);
     assert_eq!(scene.sent(), [0]);
     scene.core.disconnected(ReplicaId(0), P0);
@@ -326,7 +327,7 @@ fn what_is_due_goes_out_when_its_connection_comes_up() {
     assert_eq!(scene.sent(), [0, 3]);
     scene.core.connected(ReplicaId(9), P0, &mut scene.out);
     scene.core.connected(ReplicaId(1), PillarId(9), &mut scene.out);
-    assert_eq!(scene.sent(), []);
+    assert_eq!(scene.sent(), NOBODY);
 }
 
 #[test]

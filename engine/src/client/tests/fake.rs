@@ -109,7 +109,7 @@ impl FakeCluster {
             .iter()
             .map(|transport| {
                 let waker = transport.wake_handle();
-                Arc::new(move || waker.wake().unwrap()) as _
+                Arc::new(move || drop(waker.wake())) as _
             })
             .collect();
         let others: Vec<_> = senders.into_iter().zip(wakers.clone()).collect();
@@ -216,7 +216,8 @@ impl Fake {
         }
         for (index, (sender, wake)) in self.others.iter().enumerate() {
             if index != self.id.index() {
-                sender.send(request.clone()).unwrap();
+                // At the end of a test some are gone before others.
+                drop(sender.send(request.clone()));
                 wake();
             }
         }
