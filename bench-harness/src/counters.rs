@@ -9,7 +9,7 @@ pub(crate) struct Counters {
     pub(crate) values: BTreeMap<String, u64>,
 }
 
-/// Averages over a window, of all replicas together.
+/// Averages over a span of time, of all replicas together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Averages {
     /// Operations a batch held.
@@ -39,7 +39,7 @@ pub(crate) const NEEDED: &[&str] = &[
 ];
 
 impl Averages {
-    /// From each replica's counters before and after the window. A replica's counters and its executed operations are
+    /// From each replica's counters before and after. A replica's counters and its executed operations are
     /// of the same moment, so each replica's cost per operation is exact though they are asked one after the other.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl Averages {
         let spans: Vec<Span<'_>> =
             before.iter().zip(after).map(|(before, after)| Span { before, after }).collect();
         if spans.iter().any(|span| span.executed() == 0.0) {
-            return Err("a replica executed nothing in the window".into());
+            return Err("a replica executed nothing".into());
         }
         let per_op = |name| spans.iter().map(|span| span.counted(name) / span.executed()).sum::<f64>();
         let all = |name| spans.iter().map(|span| span.counted(name)).sum::<f64>();

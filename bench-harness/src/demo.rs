@@ -38,9 +38,7 @@ pub fn check(report: &Report) -> anyhow::Result<()> {
 
 fn check_point(point: &Point) -> Result<(), String> {
     let place = format!("P = {}", point.pillars);
-    // Counters are read while operations are under way: what was verified before the window is executed in it.
-    let least = f64::from(point.n) * 0.98;
-    if point.verifications_per_op < least {
+    if point.verifications_per_op < f64::from(point.n) {
         return Err(format!(
             "{place}: {} verifications an operation; {} replicas must each verify every client's signature",
             point.verifications_per_op, point.n

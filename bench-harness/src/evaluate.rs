@@ -17,10 +17,10 @@ pub(crate) struct Observed<'a> {
     pub(crate) mode: Mode,
     /// What the load saw.
     pub(crate) outcome: &'a Outcome,
-    /// Each replica's counters when the window began.
-    pub(crate) before: &'a [Counters],
-    /// Each replica's counters when it ended.
-    pub(crate) after: &'a [Counters],
+    /// Each replica's counters when the window began and when it ended.
+    pub(crate) window: (&'a [Counters], &'a [Counters]),
+    /// Each replica's counters before the first operation and after the last.
+    pub(crate) whole: (&'a [Counters], &'a [Counters]),
     /// The reference before and after the run.
     pub(crate) reference: Reference,
     /// Peak memory of each replica, bytes.
@@ -59,7 +59,8 @@ impl Observed<'_> {
         if spent.operations == 0 {
             return Err("no operation was acknowledged in the window".into());
         }
-        let averages = Averages::between(self.before, self.after)?;
+        let averages = Averages::between(self.window.0, self.window.1)?;
+        let whole = Averages::between(self.whole.0, self.whole.1)?;
         let scale = self.reference.scale();
         let operations = exact(spent.operations);
         let measured_s = spent.elapsed.as_secs_f64();
@@ -113,7 +114,7 @@ impl Observed<'_> {
             ops_per_batch: rounded(averages.ops_per_batch),
             statements_per_bundle: rounded(averages.statements_per_bundle),
             signatures_per_op: rounded(averages.signatures_per_op),
-            verifications_per_op: rounded(averages.verifications_per_op),
+            verifications_per_op: rounded(whole.verifications_per_op),
             syscalls_per_op: rounded(averages.syscalls_per_op),
             allocations_per_op: rounded(averages.allocations_per_op),
             view_changes: self.view_changes,
@@ -222,8 +223,8 @@ mod tests {
             repeat: 1,
             mode: Mode { workers: 1, executor: "inline".into(), crypto_threads: 0 },
             outcome,
-            before: &counters(0, 0),
-            after: &counters(100, 100),
+            window: (&counters(0, 0), &counters(100, 100)),
+            whole: (&counters(0, 0), &counters(200, 400)),
             reference,
             peak_rss: &[1_000_000, 3_000_000, 2_000_000, 0],
             view_changes: 0,
@@ -239,7 +240,7 @@ mod tests {
         assert_eq!((point.replica_cpu_us_per_op, point.client_cpu_us_per_op), (80.0, 10.0));
         assert_eq!(point.replica_cpu_us_per_op_each, [20.0; 4]);
         assert!((point.replica_cpu_us_per_op_scaled - 80.0 / 2_f64.cbrt()).abs() < 0.01);
-        assert_eq!((point.signatures_per_op, point.rss_mb_max), (4.0, 3.0));
+        assert_eq!((point.signatures_per_op, point.verifications_per_op, point.rss_mb_max), (4.0, 8.0, 3.0));
         assert_eq!((point.connections, point.presign), (3 * 4 * 2, 2001));
         assert!(point.marks.is_empty(), "{:?}", point.marks);
     }

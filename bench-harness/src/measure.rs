@@ -75,8 +75,10 @@ impl Meter {
         let setting = task.setting;
         let cluster = Cluster::start(&self.program, setting, task.keys, &self.scratch)?;
         let first = self.gauge.measure()?;
-        let (outcome, before, after) = load(&cluster, task)?;
+        let idle = counters(&cluster)?;
+        let (outcome, begin, end) = load(&cluster, task)?;
         let statuses = agreement(&cluster, outcome.acknowledged)?;
+        let finished: Vec<Counters> = statuses.iter().map(status::counters).collect();
         let peak_rss = cluster.pids().into_iter().map(peak_rss).collect::<std::io::Result<Vec<u64>>>()?;
         let second = self.gauge.measure()?;
         drop(cluster);
@@ -85,8 +87,8 @@ impl Meter {
             repeat: task.repeat,
             mode: status::mode(&statuses),
             outcome: &outcome,
-            before: &before,
-            after: &after,
+            window: (&begin, &end),
+            whole: (&idle, &finished),
             reference: Reference::mean(first, second),
             peak_rss: &peak_rss,
             view_changes: status::view_changes(&statuses),
@@ -98,20 +100,18 @@ impl Meter {
     }
 }
 
-type Counted = Vec<Counters>;
-
 /// Runs the load; reads every replica's counters at both ends of the window.
-fn load(cluster: &Cluster, task: Task<'_>) -> anyhow::Result<(Outcome, Counted, Counted)> {
+fn load(cluster: &Cluster, task: Task<'_>) -> anyhow::Result<(Outcome, Vec<Counters>, Vec<Counters>)> {
     let load = &task.setting.load;
     let mut running = generator::start(cluster, task)?;
     running.wait_for(Milestone::WindowBegan, load.warmup + GRACE)?;
-    let before = counters(cluster)?;
+    let begin = counters(cluster)?;
     running.wait_for(Milestone::WindowEnded, load.duration + GRACE)?;
-    let after = counters(cluster)?;
-    Ok((running.finish()?, before, after))
+    let end = counters(cluster)?;
+    Ok((running.finish()?, begin, end))
 }
 
-fn counters(cluster: &Cluster) -> anyhow::Result<Counted> {
+fn counters(cluster: &Cluster) -> anyhow::Result<Vec<Counters>> {
     Ok(cluster.statuses()?.iter().map(status::counters).collect())
 }
 

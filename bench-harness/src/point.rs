@@ -93,7 +93,8 @@ pub struct Point {
     pub statements_per_bundle: f64,
     /// Signatures made by all replicas per operation.
     pub signatures_per_op: f64,
-    /// Signatures verified by all replicas per operation.
+    /// Signatures verified by all replicas per operation. Of the whole run, since an operation is verified before it is
+    /// executed: in a window alone those on the way would be missing.
     pub verifications_per_op: f64,
     /// System calls of all replicas' network threads per operation.
     pub syscalls_per_op: f64,
