@@ -74,6 +74,19 @@ pub fn write(home: &Path) -> Result<(), GenesisError> {
     written.map_err(|error| GenesisError::Io { path, error })
 }
 
+/// Whether the replica may be started: looks for the token and leaves it.
+///
+/// # Errors
+/// When the replica has been started before.
+pub fn check(home: &Path) -> Result<(), GenesisError> {
+    let path = home.join(TOKEN);
+    match path.try_exists() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(GenesisError::Consumed(home.to_owned())),
+        Err(error) => Err(GenesisError::Io { path, error }),
+    }
+}
+
 /// Removes the token, on disk too when this returns: call it before any statement leaves.
 ///
 /// # Errors

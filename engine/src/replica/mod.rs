@@ -10,7 +10,7 @@ mod start;
 mod worker;
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hypostyle_crypto::SigningKey;
 
@@ -26,8 +26,8 @@ pub struct Replica {
     config: ReplicaConfig,
     key: SigningKey,
     listeners: Option<Listeners>,
-    /// Held while the replica lives.
-    lock: Option<HomeLock>,
+    /// Where it lives, locked while it does; `None`: in memory.
+    home: Option<(PathBuf, HomeLock)>,
     extra_counters: Option<ExtraCounters>,
 }
 
@@ -83,8 +83,7 @@ pub enum StartError {
 }
 
 impl Replica {
-    /// Reads `replica.toml` in `home`, with the cluster's configuration and the key it names, locks the home, and uses up
-    /// its genesis token.
+    /// Reads `replica.toml` in `home`, with the cluster's configuration and the key it names, and locks the home.
     ///
     /// # Errors
     /// On any fault of the files; when another process runs on this home; when the replica was started before: it has
@@ -101,15 +100,15 @@ impl Replica {
         let home = Home::open(home, overrides)?;
         home.check_memory()?;
         let lock = genesis::lock(&home.path)?;
-        genesis::consume(&home.path)?;
-        Ok(Self { lock: Some(lock), ..Self::new(home.cluster, home.replica, home.key) })
+        genesis::check(&home.path)?;
+        Ok(Self { home: Some((home.path, lock)), ..Self::new(home.cluster, home.replica, home.key) })
     }
 
     /// A replica from values instead of files. It must not run twice under one configuration and key: without a home
     /// nothing prevents it from contradicting itself.
     #[must_use]
     pub fn new(cluster: ClusterConfig, config: ReplicaConfig, key: SigningKey) -> Self {
-        Self { cluster, config, key, listeners: None, lock: None, extra_counters: None }
+        Self { cluster, config, key, listeners: None, home: None, extra_counters: None }
     }
 
     /// Adds counters of the embedding process to the status.
@@ -124,7 +123,8 @@ impl Replica {
         self
     }
 
-    /// Starts the replica's threads with `application` at its initial state.
+    /// Starts the replica's threads with `application` at its initial state. When nothing can fail any more but the
+    /// system itself, the home's genesis token is used up.
     ///
     /// # Errors
     /// When an address is taken, or the system gives no thread.

@@ -20,6 +20,7 @@ pub struct RunningReplica {
     pub(super) ended: Receiver<Result<(), ReplicaFailed>>,
     pub(super) admin: Option<AdminServer>,
     pub(super) addresses: (SocketAddr, SocketAddr),
+    /// Held while the replica lives.
     pub(super) _lock: Option<HomeLock>,
 }
 

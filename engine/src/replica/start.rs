@@ -4,18 +4,18 @@ use std::thread::JoinHandle;
 
 use crossbeam::channel::{Sender, unbounded};
 use hypostyle_app_api::{PillarId, ReplicaId};
-use hypostyle_crypto::{Identity, Pool, Signer};
+use hypostyle_crypto::{Identity, Pool, Signer, SigningKey};
 use hypostyle_net::{Peer, Role, Settings, TicketKey, Transport};
 
 use super::clock::Clock;
-use super::mail::{Mailbox, Postbox, mailbox};
+use super::mail::{Postbox, mailbox};
 use super::running::{Inquiry, RunningReplica, report_end};
 use super::seat::{ExecutorThread, Seat};
 use super::worker::{ExecutorLink, Links, Worker};
 use super::{Listeners, Replica, ReplicaFailed, StartError};
 use crate::Application;
 use crate::admin::AdminServer;
-use crate::config::{ClusterConfig, Replies};
+use crate::config::{ClusterConfig, ReplicaConfig, Replies, genesis};
 use crate::node::Node;
 use crate::order_log::OrderFile;
 use crate::pinning::{ExecutorPlace, ThreadPlan, available_cores, confine, pin, plan};
@@ -24,21 +24,89 @@ use crate::status::{Mode, ReplicaStatus};
 type Ended = Sender<Result<(), ReplicaFailed>>;
 
 pub(super) fn start<A: Application>(replica: Replica, application: A) -> Result<RunningReplica, StartError> {
-    let Replica { cluster, config, key, listeners, lock, extra_counters } = replica;
+    let Replica { cluster, config, key, listeners, home, extra_counters } = replica;
     let me = config.id;
-    let cores = available_cores().unwrap_or_default();
-    let plan = plan(&config, cluster.pillars, &cores);
+    let plan = plan(&config, cluster.pillars, &available_cores().unwrap_or_default());
     plan.notes.iter().for_each(|note| tracing::warn!(replica = me.0, "{note}"));
 
     let listeners = listeners.map_or_else(|| Listeners::bind(&cluster, me), Ok)?;
     let addresses = (listeners.peer.local_addr()?, listeners.client.local_addr()?);
-    let keyring = Arc::new(cluster.keyring()?);
-    let identity = Arc::new(Identity::new(Signer::Replica(me), key, cluster.domain()));
-    let pool = crypto_pool(&plan, &keyring, &identity);
-    let settings = Settings {
-        keyring,
-        identity,
-        me: Peer { role: Role::Replica, id: u32::from(me.0) },
+    let settings = settings(&cluster, &config, key)?;
+    let pool = crypto_pool(&plan, &settings);
+    let transports = transports(&cluster, &config, &settings, usize::from(plan.workers), listeners)?;
+    let (posts, mailboxes): (Vec<_>, Vec<_>) =
+        transports.iter().map(|transport| mailbox(wake(transport))).unzip();
+    let (executor_post, executor_mails) = match plan.executor {
+        ExecutorPlace::Inline => (None, None),
+        ExecutorPlace::Thread => {
+            let (post, mails) = ExecutorThread::<A>::mailbox();
+            (Some(post), Some(mails))
+        }
+    };
+    let seat = Box::new(Seat::new(&cluster, me, application, transports.len(), order_file(&config)?));
+    let inquiry = Arc::new(Inquiry {
+        blank: blank_status(&cluster, me, &plan),
+        workers: posts.clone(),
+        executor: executor_post.clone(),
+        extra_counters,
+    });
+    let admin = config.admin.map(|address| {
+        let server = AdminServer::start(address, Arc::clone(&inquiry));
+        server.map_err(|error| StartError::Listen { replica: me, what: "the administrator", address, error })
+    });
+    let admin = admin.transpose()?;
+    if let Some((home, _)) = &home {
+        genesis::consume(home)?;
+    }
+
+    let (ended_sender, ended) = unbounded();
+    let lock = home.map(|(_, lock)| lock);
+    // From here on it stops by being dropped.
+    let mut running = RunningReplica { inquiry, threads: Vec::new(), ended, admin, addresses, _lock: lock };
+    let mut seat = Some(seat);
+    if let Some(mails) = executor_mails {
+        let seat = seat.take().expect("seated once");
+        let thread = ExecutorThread::new(seat, mails, posts.iter().map(Postbox::post).collect());
+        running.threads.push(spawn("executor", me, plan.executor_core(), &ended_sender, || thread.run())?);
+    }
+    let host = executor_post.as_ref().unwrap_or(&posts[0]);
+    for (index, (transport, mailbox)) in transports.into_iter().zip(mailboxes).enumerate() {
+        let pillars = owned(index, posts.len(), cluster.pillars);
+        let configs = pillars.map(|pillar| cluster.pillar_config(me, pillar)).collect();
+        let singly = cluster.replies == Replies::Each;
+        let worker = Worker {
+            node: Node::new(configs, &pool, usize::from(cluster.bundle), singly, wake(&transport)),
+            transport,
+            mailbox,
+            executor: match seat.take() {
+                Some(seat) => ExecutorLink::Local(seat),
+                None => ExecutorLink::Queue { post: host.post(), inputs: Vec::new() },
+            },
+            others: posts
+                .iter()
+                .enumerate()
+                .map(|(other, post)| (other != index).then(|| post.post()))
+                .collect(),
+            workers: posts.len(),
+            clock: Clock::start(),
+            links: Links::new(u16::try_from(cluster.n()).expect("n fits 16 bits")),
+        };
+        let name = format!("worker-{index}");
+        running.threads.push(spawn(&name, me, plan.worker_core(index), &ended_sender, || worker.run())?);
+    }
+    Ok(running)
+}
+
+fn settings(
+    cluster: &ClusterConfig,
+    config: &ReplicaConfig,
+    key: SigningKey,
+) -> Result<Settings, StartError> {
+    let signer = Signer::Replica(config.id);
+    Ok(Settings {
+        keyring: Arc::new(cluster.keyring()?),
+        identity: Arc::new(Identity::new(signer, key, cluster.domain())),
+        me: Peer { role: Role::Replica, id: u32::from(config.id.0) },
         pillars: cluster.pillars,
         summary: cluster.summary(),
         frame_max_replica: cluster.frame_max_replica(),
@@ -49,99 +117,56 @@ pub(super) fn start<A: Application>(replica: Replica, application: A) -> Result<
         handshake_timeout: config.limits.handshake_timeout,
         source: config.source,
         tickets: Arc::new(TicketKey::generate()),
-    };
+    })
+}
 
-    let workers = usize::from(plan.workers);
+/// One a worker, dialling for its pillars. The first accepts for all and hands over what isn't for its own.
+fn transports(
+    cluster: &ClusterConfig,
+    config: &ReplicaConfig,
+    settings: &Settings,
+    workers: usize,
+    listeners: Listeners,
+) -> Result<Vec<Transport>, StartError> {
     let mut transports = Vec::new();
     for worker in 0..workers {
         let mut transport = Transport::new(settings.clone())?;
         let pillars: Vec<_> = owned(worker, workers, cluster.pillars).collect();
         transport.serves(&pillars);
-        for (peer, pillar, address) in dials(&cluster, &config.dial, me, &pillars) {
+        for (peer, pillar, address) in dials(cluster, &config.dial, config.id, &pillars) {
             transport.dial(peer, pillar, address);
         }
         transports.push(transport);
     }
-    // One accepts for all and hands over what isn't for its pillars.
     transports[0].listen_on(listeners.peer, Role::Replica)?;
     transports[0].listen_on(listeners.client, Role::Client)?;
+    Ok(transports)
+}
 
-    let mailboxes: Vec<_> = transports
-        .iter()
-        .map(|transport| {
-            let waker = transport.wake_handle();
-            mailbox(Arc::new(move || {
-                // Fails only when the event queue is gone, and with it the worker.
-                let _ = waker.wake();
-            }))
-        })
-        .collect();
-    let (posts, boxes): (Vec<Postbox>, Vec<Mailbox>) = mailboxes.into_iter().unzip();
+fn wake(transport: &Transport) -> Arc<dyn Fn() + Send + Sync> {
+    let waker = transport.wake_handle();
+    Arc::new(move || {
+        // Fails only when the event queue is gone, and with it the worker.
+        let _ = waker.wake();
+    })
+}
 
-    let file = match &config.order_log {
-        Some(path) => {
-            Some(OrderFile::open(path).map_err(|error| StartError::OrderLog { path: path.clone(), error })?)
-        }
-        None => None,
+fn order_file(config: &ReplicaConfig) -> Result<Option<OrderFile>, StartError> {
+    let open = |path: &std::path::PathBuf| {
+        OrderFile::open(path).map_err(|error| StartError::OrderLog { path: path.clone(), error })
     };
-    let seat = Box::new(Seat::new(&cluster, me, application, workers, file));
-    let (ended_sender, ended) = unbounded();
-    let mut threads = Vec::new();
-    let mut seat = Some(seat);
-    let executor = match plan.executor {
-        ExecutorPlace::Inline => None,
-        ExecutorPlace::Thread => {
-            let seat = seat.take().expect("seated once");
-            let (post, mails) = ExecutorThread::<A>::mailbox();
-            let thread = ExecutorThread::new(seat, mails, posts.iter().map(Postbox::post).collect());
-            threads.push(spawn("executor", me, plan.executor_core(), &ended_sender, move || thread.run())?);
-            Some(post)
-        }
-    };
-    let host = executor.clone().unwrap_or_else(|| posts[0].clone());
-    for (index, (transport, mailbox)) in transports.into_iter().zip(boxes).enumerate() {
-        let executor = match seat.take() {
-            Some(seat) => ExecutorLink::Local(seat),
-            None => ExecutorLink::Queue { post: host.post(), inputs: Vec::new() },
-        };
-        let configs = owned(index, workers, cluster.pillars).map(|pillar| cluster.pillar_config(me, pillar));
-        let wake = transport.wake_handle();
-        let wake = Arc::new(move || {
-            let _ = wake.wake();
-        });
-        let singly = cluster.replies == Replies::Each;
-        let node = Node::new(configs.collect(), &pool, usize::from(cluster.bundle), singly, wake);
-        let others = posts.iter().enumerate().map(|(other, post)| (other != index).then(|| post.post()));
-        let worker = Worker {
-            node,
-            transport,
-            mailbox,
-            executor,
-            others: others.collect(),
-            workers,
-            clock: Clock::start(),
-            links: Links::new(u16::try_from(cluster.n()).expect("n fits 16 bits")),
-        };
-        let name = format!("worker-{index}");
-        threads.push(spawn(&name, me, plan.worker_core(index), &ended_sender, move || worker.run())?);
-    }
+    config.order_log.as_ref().map(open).transpose()
+}
 
-    let blank = ReplicaStatus {
+fn blank_status(cluster: &ClusterConfig, me: ReplicaId, plan: &ThreadPlan) -> ReplicaStatus {
+    ReplicaStatus {
         replica: me.0,
         replicas: u16::try_from(cluster.n()).expect("n fits 16 bits"),
         cluster_id: cluster.id.clone(),
         configuration: cluster.hash().to_string(),
-        mode: Mode::from(&plan),
+        mode: Mode::from(plan),
         ..ReplicaStatus::default()
-    };
-    let inquiry = Arc::new(Inquiry { blank, workers: posts, executor, extra_counters });
-    let admin = match config.admin {
-        Some(address) => Some(AdminServer::start(address, Arc::clone(&inquiry)).map_err(|error| {
-            StartError::Listen { replica: me, what: "the administrator", address, error }
-        })?),
-        None => None,
-    };
-    Ok(RunningReplica { inquiry, threads, ended, admin, addresses, _lock: lock })
+    }
 }
 
 impl Listeners {
@@ -175,13 +200,9 @@ fn dials<'a>(
 }
 
 /// The crypto threads inherit the mask of the thread that starts them.
-fn crypto_pool(
-    plan: &ThreadPlan,
-    keyring: &Arc<hypostyle_crypto::Keyring>,
-    identity: &Arc<Identity>,
-) -> Pool {
+fn crypto_pool(plan: &ThreadPlan, settings: &Settings) -> Pool {
     let (threads, cores) = (usize::from(plan.crypto_threads), plan.crypto_cores.clone());
-    let (keyring, identity) = (Arc::clone(keyring), Arc::clone(identity));
+    let (keyring, identity) = (Arc::clone(&settings.keyring), Arc::clone(&settings.identity));
     let make = move || {
         if !cores.is_empty()
             && let Err(error) = confine(&cores)
