@@ -2,7 +2,7 @@ use crate::counters::{Averages, Counters};
 use crate::latency::Latencies;
 use crate::load::Outcome;
 use crate::point::Point;
-use crate::reference::Reference;
+use crate::reference::{Cost, Reference};
 use crate::sample::Spent;
 use crate::setting::{Setting, name};
 
@@ -61,12 +61,11 @@ impl Observed<'_> {
         }
         let averages = Averages::between(self.window.0, self.window.1)?;
         let whole = Averages::between(self.whole.0, self.whole.1)?;
-        let scale = self.reference.scale();
         let operations = exact(spent.operations);
         let measured_s = spent.elapsed.as_secs_f64();
-        let each: Vec<f64> = spent.replicas_us.iter().map(|us| us / operations).collect();
-        let replicas = each.iter().sum::<f64>();
-        let client = spent.generator_us / operations;
+        let each: Vec<Cost> = spent.replicas.iter().map(|cost| cost.per(operations)).collect();
+        let replicas: Cost = each.iter().copied().sum();
+        let client = spent.generator.per(operations);
         let cluster = &self.setting.cluster;
         let load = &self.setting.load;
         let largest = self.peak_rss.iter().copied().max().unwrap_or(0);
@@ -103,13 +102,15 @@ impl Observed<'_> {
             operations: spent.operations,
             throughput_ops_per_s: rounded(operations / measured_s),
             latency_us: self.outcome.latencies.percentiles(),
-            replica_cpu_us_per_op: rounded(replicas),
-            replica_cpu_us_per_op_scaled: rounded(replicas * scale),
-            replica_cpu_us_per_op_each: each.iter().copied().map(rounded).collect(),
-            client_cpu_us_per_op: rounded(client),
-            client_cpu_us_per_op_scaled: rounded(client * scale),
+            replica_cpu_us_per_op: rounded(replicas.total_us()),
+            replica_cpu_us_per_op_scaled: rounded(self.reference.scaled(replicas)),
+            replica_cpu_us_per_op_system: rounded(replicas.system_us),
+            replica_cpu_us_per_op_each: each.iter().map(|cost| rounded(cost.total_us())).collect(),
+            client_cpu_us_per_op: rounded(client.total_us()),
+            client_cpu_us_per_op_scaled: rounded(self.reference.scaled(client)),
             reference: self.reference,
-            scale: rounded(scale),
+            scale_user: rounded(self.reference.user_scale()),
+            scale_system: rounded(self.reference.system_scale()),
             rss_mb_max: rounded(exact(largest) / 1e6),
             ops_per_batch: rounded(averages.ops_per_batch),
             statements_per_bundle: rounded(averages.statements_per_bundle),
@@ -130,7 +131,7 @@ impl Observed<'_> {
 }
 
 fn generator_share(spent: &Spent) -> f64 {
-    spent.generator_us / 1e6 / spent.elapsed.as_secs_f64().max(1e-9)
+    spent.generator.total_us() / 1e6 / spent.elapsed.as_secs_f64().max(1e-9)
 }
 
 fn marks(spent: &Spent, latencies: &Latencies) -> Vec<String> {
@@ -239,7 +240,7 @@ mod tests {
         assert_eq!((point.throughput_ops_per_s, point.measured_s), (10_000.0, 1.0));
         assert_eq!((point.replica_cpu_us_per_op, point.client_cpu_us_per_op), (80.0, 10.0));
         assert_eq!(point.replica_cpu_us_per_op_each, [20.0; 4]);
-        assert!((point.replica_cpu_us_per_op_scaled - 80.0 / 2_f64.cbrt()).abs() < 0.01);
+        assert!((point.replica_cpu_us_per_op_scaled - 80.0 / 2_f64.sqrt()).abs() < 0.01);
         assert_eq!((point.signatures_per_op, point.verifications_per_op, point.rss_mb_max), (4.0, 8.0, 3.0));
         assert_eq!((point.connections, point.presign), (3 * 4 * 2, 2001));
         assert!(point.marks.is_empty(), "{:?}", point.marks);

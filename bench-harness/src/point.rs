@@ -75,6 +75,8 @@ pub struct Point {
     pub replica_cpu_us_per_op: f64,
     /// The same in CPU-µs of the machine of the tables in `performance.md`.
     pub replica_cpu_us_per_op_scaled: f64,
+    /// The part of the raw Σ that was spent in the kernel.
+    pub replica_cpu_us_per_op_system: f64,
     /// The summands of the raw Σ, replica 0 first.
     pub replica_cpu_us_per_op_each: Vec<f64>,
     /// CPU time of the load generator, raw.
@@ -83,8 +85,10 @@ pub struct Point {
     pub client_cpu_us_per_op_scaled: f64,
     /// The fixed reference timed before and after the window.
     pub reference: Reference,
-    /// What raw CPU times are multiplied by to get scaled ones.
-    pub scale: f64,
+    /// What raw CPU times in user mode are multiplied by to get scaled ones.
+    pub scale_user: f64,
+    /// What raw CPU times in the kernel are multiplied by to get scaled ones.
+    pub scale_system: f64,
     /// Peak resident memory of the largest replica, MB of 10^6 bytes.
     pub rss_mb_max: f64,
     /// Operations a proposed batch held on average.
@@ -228,11 +232,13 @@ pub(crate) mod tests {
             latency_us: Percentiles { p50: 1.0, p90: 2.0, p99: 3.0, p999: 4.0, max: 5.0, mean: 1.5 },
             replica_cpu_us_per_op: 80.0,
             replica_cpu_us_per_op_scaled: 76.0,
+            replica_cpu_us_per_op_system: 10.0,
             replica_cpu_us_per_op_each: vec![20.0; 4],
             client_cpu_us_per_op: 30.0,
             client_cpu_us_per_op_scaled: 28.0,
             reference: crate::reference::TABLE,
-            scale: 0.95,
+            scale_user: 0.95,
+            scale_system: 0.5,
             rss_mb_max: 12.0,
             ops_per_batch: 99.5,
             statements_per_bundle: 3.5,

@@ -1,6 +1,8 @@
 use std::fs;
 use std::io;
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// CPU time of a process since its start, threads that ended included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CpuTime {
@@ -32,10 +34,17 @@ impl CpuTime {
         parse_stat(&fs::read_to_string(&path)?, tick_us).ok_or_else(|| unreadable(&path))
     }
 
-    /// User and kernel together, µs.
-    #[must_use]
-    pub(crate) fn total_us(self) -> u64 {
-        self.user_us + self.system_us
+    /// That of this process. The sum is exact, where `/proc` tells whole clock ticks: a generator may use only a few
+    /// of them in a window.
+    ///
+    /// # Errors
+    /// When the kernel's answer can't be read.
+    pub(crate) fn of_this_process() -> io::Result<Self> {
+        let split = Self::of(std::process::id())?;
+        let sum = clock_gettime(ClockId::ProcessCPUTime);
+        let seconds = u64::try_from(sum.tv_sec).unwrap_or(0);
+        let total_us = seconds * 1_000_000 + u64::try_from(sum.tv_nsec).unwrap_or(0) / 1000;
+        Ok(Self { user_us: total_us.saturating_sub(split.system_us), ..split })
     }
 }
 
@@ -111,7 +120,7 @@ mod tests {
     #[test]
     fn this_process_is_found() {
         let pid = std::process::id();
-        assert!(CpuTime::of(pid).is_ok());
+        assert!(CpuTime::of(pid).is_ok() && CpuTime::of_this_process().is_ok());
         assert!(peak_rss(pid).expect("VmHWM of this process") > 0);
         assert!(MachineTime::now().expect("/proc/stat").total > 0);
     }

@@ -24,17 +24,59 @@ pub struct Reference {
     pub loopback_us: f64,
 }
 
-impl Reference {
-    /// What a CPU time measured beside this reference is multiplied by to compare it with the tables: the
-    /// geometric mean of the three ratios table / measured. Below 1 this machine is the slower one.
+/// CPU time, µs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// In user mode.
+    pub user_us: f64,
+    /// In the kernel.
+    pub system_us: f64,
+}
+
+impl Cost {
+    /// Both together.
     #[must_use]
-    pub fn scale(&self) -> f64 {
-        let ratios = [
-            TABLE.rsa_verify_us / self.rsa_verify_us,
-            TABLE.sha256_4k_us / self.sha256_4k_us,
-            TABLE.loopback_us / self.loopback_us,
-        ];
-        ratios.iter().product::<f64>().cbrt()
+    pub fn total_us(self) -> f64 {
+        self.user_us + self.system_us
+    }
+
+    /// The share of one of so many operations.
+    #[must_use]
+    pub fn per(self, operations: f64) -> Self {
+        Self { user_us: self.user_us / operations, system_us: self.system_us / operations }
+    }
+}
+
+impl std::iter::Sum for Cost {
+    fn sum<I: Iterator<Item = Self>>(costs: I) -> Self {
+        costs.fold(Self::default(), |sum, cost| Self {
+            user_us: sum.user_us + cost.user_us,
+            system_us: sum.system_us + cost.system_us,
+        })
+    }
+}
+
+impl Reference {
+    /// A CPU time measured beside this reference, as it would be on the machine of the tables. That machine's kernel
+    /// and its processor need not differ from this one's by the same factor (a virtual machine may take four
+    /// times as long for a system call and as long for a signature), so time in user mode and in the kernel are scaled
+    /// apart, by [`Self::user_scale`] and [`Self::system_scale`].
+    #[must_use]
+    pub fn scaled(&self, cost: Cost) -> f64 {
+        cost.user_us * self.user_scale() + cost.system_us * self.system_scale()
+    }
+
+    /// Table / measured for user mode: the geometric mean of the two ratios of RSA and SHA-256. Below 1 this machine
+    /// is the slower one.
+    #[must_use]
+    pub fn user_scale(&self) -> f64 {
+        (TABLE.rsa_verify_us / self.rsa_verify_us * (TABLE.sha256_4k_us / self.sha256_4k_us)).sqrt()
+    }
+
+    /// Table / measured for the kernel: the ratio of the loopback write and read.
+    #[must_use]
+    pub fn system_scale(&self) -> f64 {
+        TABLE.loopback_us / self.loopback_us
     }
 
     /// Halfway between two: one taken before a window and one behind it.
@@ -124,14 +166,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_twice_as_slow_is_scaled_by_a_half() {
+    fn user_mode_and_kernel_are_scaled_apart() {
         let slow = Reference {
             rsa_verify_us: TABLE.rsa_verify_us * 2.0,
             sha256_4k_us: TABLE.sha256_4k_us * 2.0,
-            loopback_us: TABLE.loopback_us * 2.0,
+            loopback_us: TABLE.loopback_us * 4.0,
         };
-        assert!((slow.scale() - 0.5).abs() < 1e-9);
-        assert!((Reference::mean(slow, TABLE).scale() - 1.0 / 1.5).abs() < 1e-9);
+        let cost = Cost { user_us: 80.0, system_us: 20.0 };
+        assert!((slow.scaled(cost) - (40.0 + 5.0)).abs() < 1e-9);
+        assert!((TABLE.scaled(cost) - cost.total_us()).abs() < 1e-9);
+        assert!((Reference::mean(slow, TABLE).system_scale() - 1.0 / 2.5).abs() < 1e-9);
     }
 
     #[test]

@@ -2,6 +2,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::proc_fs::{CpuTime, MachineTime};
+use crate::reference::Cost;
 
 /// What is read at both ends of a window, at one moment.
 #[derive(Clone, Debug)]
@@ -25,10 +26,10 @@ pub(crate) struct Spent {
     pub(crate) elapsed: Duration,
     /// Operations acknowledged between them.
     pub(crate) operations: u64,
-    /// CPU time of each replica, µs.
-    pub(crate) replicas_us: Vec<f64>,
-    /// CPU time of the load generator, µs.
-    pub(crate) generator_us: f64,
+    /// CPU time of each replica.
+    pub(crate) replicas: Vec<Cost>,
+    /// CPU time of the load generator.
+    pub(crate) generator: Cost,
     /// Share of the machine's time that went to other processes.
     pub(crate) others_share: f64,
     /// Share of the machine's time that the hypervisor took.
@@ -45,7 +46,7 @@ impl Sample {
             at: Instant::now(),
             acknowledged,
             replicas: replicas.iter().map(|pid| CpuTime::of(*pid)).collect::<io::Result<_>>()?,
-            generator: CpuTime::of(std::process::id())?,
+            generator: CpuTime::of_this_process()?,
             machine: MachineTime::now()?,
         })
     }
@@ -53,22 +54,24 @@ impl Sample {
     /// What was spent from `earlier` to this one.
     #[must_use]
     pub(crate) fn since(&self, earlier: &Self) -> Spent {
-        let spent =
-            |now: &CpuTime, before: &CpuTime| micros(now.total_us().saturating_sub(before.total_us()));
-        let replicas_us: Vec<f64> =
+        let spent = |now: &CpuTime, before: &CpuTime| Cost {
+            user_us: micros(now.user_us.saturating_sub(before.user_us)),
+            system_us: micros(now.system_us.saturating_sub(before.system_us)),
+        };
+        let replicas: Vec<Cost> =
             self.replicas.iter().zip(&earlier.replicas).map(|(now, before)| spent(now, before)).collect();
-        let generator_us = spent(&self.generator, &earlier.generator);
+        let generator = spent(&self.generator, &earlier.generator);
         let ticks = |part: fn(&MachineTime) -> u64| {
             micros(part(&self.machine).saturating_sub(part(&earlier.machine)))
         };
         let total = ticks(|machine| machine.total).max(1.0);
         let tick_us = 1e6 / micros(rustix::param::clock_ticks_per_second().max(1));
-        let ours = (replicas_us.iter().sum::<f64>() + generator_us) / tick_us;
+        let ours = (replicas.iter().copied().sum::<Cost>().total_us() + generator.total_us()) / tick_us;
         Spent {
             elapsed: self.at.duration_since(earlier.at),
             operations: self.acknowledged - earlier.acknowledged,
-            replicas_us,
-            generator_us,
+            replicas,
+            generator,
             others_share: ((ticks(|machine| machine.busy) - ours) / total).max(0.0),
             steal_share: ticks(|machine| machine.steal) / total,
         }
@@ -103,7 +106,8 @@ mod tests {
         let second = sample(start + Duration::from_secs(1), 600, 100 * tick_us, 1000);
         let spent = second.since(&first);
         assert_eq!((spent.elapsed, spent.operations), (Duration::from_secs(1), 500));
-        assert_eq!(spent.replicas_us, [micros(100 * tick_us), micros(200 * tick_us)]);
+        let user = |ticks: u64| Cost { user_us: micros(ticks * tick_us), system_us: 0.0 };
+        assert_eq!(spent.replicas, [user(100), user(200)]);
         // 400 of the 1,000 busy ticks were ours, the machine had 2,000.
         assert!(
             (spent.others_share - 0.3).abs() < 1e-9 && (spent.steal_share - 0.005).abs() < 1e-9,

@@ -14,7 +14,7 @@ pub fn table(points: &[Point]) -> String {
     for (name, value, digits) in ROWS {
         row(&mut out, name, &each(&groups, |group| number(spread(group, *value).median, *digits)));
     }
-    row(&mut out, "  of each replica, raw", &each(&groups, |group| of_each_replica(group[0])));
+    row(&mut out, "CPU-µs/op of each replica, raw", &each(&groups, |group| of_each_replica(group[0])));
     row(
         &mut out,
         "window, s",
@@ -40,6 +40,7 @@ const ROWS: &[(&str, Quantity, usize)] = &[
     ("latency mean, ms", |p| p.latency_us.mean / 1e3, 2),
     ("replicas' CPU-µs/op, Σ scaled", |p| p.replica_cpu_us_per_op_scaled, 1),
     ("replicas' CPU-µs/op, Σ raw", |p| p.replica_cpu_us_per_op, 1),
+    ("  of that in the kernel, raw", |p| p.replica_cpu_us_per_op_system, 1),
     ("clients' CPU-µs/op, scaled", |p| p.client_cpu_us_per_op_scaled, 1),
     ("clients' CPU-µs/op, raw", |p| p.client_cpu_us_per_op, 1),
     ("peak memory of a replica, MB", |p| p.rss_mb_max, 1),
