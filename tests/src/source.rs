@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// One file. `code` has the lines and columns of `text`, with spaces for comments and the contents of literals.
+#[derive(Clone)]
 pub struct Source {
     /// Relative to the repository's root.
     pub path: String,
