@@ -75,7 +75,7 @@ impl Step {
                 vec![cargo(&["nextest", "run", "--workspace", "--locked"])]
             }
             Self::Tests => plain_tests(),
-            Self::Doctests => vec![cargo(&["test", "--doc", "--workspace", "--locked"])],
+            Self::Doctests => vec![cargo(&["test", "--doc", "--workspace", "--locked", "--no-fail-fast"])],
             Self::Docs => {
                 let mut command = cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
                 command.env("RUSTDOCFLAGS", "-D warnings");
