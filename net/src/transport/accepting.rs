@@ -14,6 +14,8 @@ use crate::handshake::Responder;
 use crate::peer::Role;
 use crate::transport::{FIRST_LISTENER, Transport};
 
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: i32 = 1024;
 /// Connections accepted in a turn.
 const ACCEPTS: usize = 32;
 /// How long to leave new connections to the kernel when the process is out of files or memory.
@@ -56,6 +58,8 @@ impl Transport {
     /// When the socket can't be put into the event loop.
     pub fn listen_on(&mut self, socket: std::net::TcpListener, role: Role) -> io::Result<SocketAddr> {
         socket.set_nonblocking(true)?;
+        // The standard library's 128 would make a burst of clients wait for a second.
+        SockRef::from(&socket).listen(BACKLOG)?;
         let mut socket = TcpListener::from_std(socket);
         let token = Token(FIRST_LISTENER + self.listeners.len());
         self.poll.registry().register(&mut socket, token, mio::Interest::READABLE)?;
