@@ -152,7 +152,7 @@ fn write_manifest(
     settings: &[Setting],
     began: SystemTime,
 ) -> anyhow::Result<()> {
-    let configurations: Vec<String> = settings.iter().map(|setting| setting.cluster.to_toml()).collect();
+    let configurations: Vec<String> = settings.iter().map(settings_alone).collect();
     files.write_manifest(&Manifest {
         command: &report.command,
         commit: &report.commit,
@@ -162,6 +162,12 @@ fn write_manifest(
         points: report.points.len(),
         error: report.error.clone(),
     })
+}
+
+/// The configuration without its members: their keys say nothing, and their ports were chosen anew for each run.
+fn settings_alone(setting: &Setting) -> String {
+    let toml = setting.cluster.to_toml();
+    toml.split_once("[[").map_or(toml.as_str(), |(settings, _)| settings).trim_end().to_owned()
 }
 
 /// Now, as a directory's name that sorts by time.

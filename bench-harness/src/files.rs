@@ -27,7 +27,7 @@ pub(crate) struct Manifest<'a> {
     pub(crate) began_unix_s: u64,
     /// The machine.
     pub(crate) environment: &'a Environment,
-    /// The cluster configurations measured, as TOML.
+    /// The cluster configurations measured, as TOML, without their members.
     pub(crate) configurations: &'a [String],
     /// Points written.
     pub(crate) points: usize,
