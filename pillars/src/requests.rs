@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use hypostyle_app_api::{ClientId, Instant, Number};
 
 use crate::Config;
+use crate::clients::{Clients, Known};
 use crate::message::{Request, RequestRef};
 
 /// Requests a backup has verified and not yet seen ordered: it passes them to the primary and expects them to be served.
@@ -38,17 +39,22 @@ impl PendingRequests {
     }
 
     /// A body was ordered: what it covers, under whatever content, is served.
-    pub(crate) fn discharge(&mut self, ordered: &[RequestRef]) {
+    ///
+    /// Not only by a request with the same numbers: a client that packs them otherwise for others must not have this
+    /// one wait for ever. So the numbers count, and `clients` has marked those of `ordered`.
+    pub(crate) fn discharge(&mut self, ordered: &[RequestRef], clients: &Clients, config: &Config) {
+        let longest = u64::from(config.request_operations.max(1));
         for r in ordered {
             if self.requests.is_empty() {
                 return;
             }
-            let last = r.first.0 + u64::from(r.count);
-            let covered = |(_, (_, q)): &(&(ClientId, Number), &(Instant, Request))| {
-                q.first().0 + u64::from(q.count()) <= last
+            let served = |(_, (_, q)): &(&(ClientId, Number), &(Instant, Request))| {
+                q.first().0 + u64::from(q.count()) > r.first.0
+                    && clients.known(q.client(), q.first(), q.count(), q.floor()) == Known::Seen
             };
-            let range = (r.client, r.first)..(r.client, Number(last));
-            let keys: Vec<_> = self.requests.range(range).filter(covered).map(|(key, _)| *key).collect();
+            let first = Number((r.first.0 + 1).saturating_sub(longest));
+            let range = (r.client, first)..(r.client, Number(r.first.0 + u64::from(r.count)));
+            let keys: Vec<_> = self.requests.range(range).filter(served).map(|(key, _)| *key).collect();
             keys.into_iter().for_each(|key| self.remove(key));
         }
     }

@@ -74,6 +74,9 @@ impl Slot {
 
     /// The commit certificate, if 2f+1 Commits agree.
     pub(crate) fn commit_certificate(&self, quorum: usize) -> Option<Certificate> {
+        if self.commits.len() < quorum {
+            return None;
+        }
         let (_, vote) = self.commits.votes().find(|(_, v)| self.commits.count(v.view, v.digest) >= quorum)?;
         let agreeing = self.commits.for_digest(vote.view, vote.digest);
         Some(Certificate {
@@ -85,32 +88,32 @@ impl Slot {
 
     /// The digest this slot needs a body for: a certified one before a proposed one.
     pub(crate) fn needs_body(&self, quorum: usize) -> Option<Digest> {
+        if self.is_decided() {
+            return None;
+        }
         let digest = match self.commit_certificate(quorum) {
             Some(certificate) => certificate.digest,
             None => self.proposal.as_ref()?.digest,
         };
         let held = self.body.as_ref().is_some_and(|body| body.digest() == digest);
-        (!held && !self.is_decided()).then_some(digest)
+        (!held).then_some(digest)
     }
 
-    /// A digest other than `except` that at least `threshold` replicas speak for in `view`, by whatever kind.
-    pub(crate) fn backed_digest(
-        &self,
-        view: View,
-        primary: ReplicaId,
-        except: Digest,
-        threshold: usize,
-    ) -> Option<Digest> {
-        let proposed = self.proposal.as_ref().filter(|p| p.bundle.is_some() && p.view == view);
-        let candidates = self.prepares.votes().chain(self.commits.votes()).map(|(_, vote)| vote.digest);
-        candidates.filter(|digest| *digest != except).find(|digest| {
-            let speaks = |replica: &ReplicaId| {
-                let votes = [self.prepares.of(*replica), self.commits.of(*replica)];
-                votes.iter().flatten().any(|vote| vote.view == view && vote.digest == *digest)
-                    || (*replica == primary && proposed.is_some_and(|p| p.digest == *digest))
-            };
-            self.replicas().filter(speaks).count() >= threshold
-        })
+    /// Whether only the body is missing to decide this slot.
+    pub(crate) fn lacks_certified_body(&self, quorum: usize) -> bool {
+        !self.is_decided() && self.commits.len() >= quorum && self.commit_certificate(quorum).is_some()
+    }
+
+    /// How many replicas speak for `digest` in `view`, by whatever kind.
+    pub(crate) fn backers(&self, view: View, primary: ReplicaId, digest: Digest) -> usize {
+        let sealed = self.proposal.as_ref().filter(|p| p.bundle.is_some());
+        let proposed = sealed.is_some_and(|p| (p.view, p.digest) == (view, digest));
+        let speaks = |replica: &ReplicaId| {
+            let votes = [self.prepares.of(*replica), self.commits.of(*replica)];
+            votes.iter().flatten().any(|vote| (vote.view, vote.digest) == (view, digest))
+                || (proposed && *replica == primary)
+        };
+        self.replicas().filter(speaks).count()
     }
 
     fn replicas(&self) -> impl Iterator<Item = ReplicaId> + use<> {

@@ -6,7 +6,10 @@ use crate::message::SealedBundle;
 
 /// The statements of one kind for one slot: at most one a replica, so that nobody is counted twice.
 #[derive(Debug)]
-pub(crate) struct Votes(Box<[Option<Vote>]>);
+pub(crate) struct Votes {
+    places: Box<[Option<Vote>]>,
+    len: usize,
+}
 
 #[derive(Debug)]
 pub(crate) struct Vote {
@@ -25,27 +28,33 @@ pub(crate) enum Cast {
 
 impl Votes {
     pub(crate) fn new(replicas: u16) -> Self {
-        Self((0..replicas).map(|_| None).collect())
+        Self { places: (0..replicas).map(|_| None).collect(), len: 0 }
+    }
+
+    /// How many replicas voted, for whatever.
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
     /// How many replicas there are.
     pub(crate) fn places(&self) -> u16 {
-        u16::try_from(self.0.len()).expect("one place a replica")
+        u16::try_from(self.places.len()).expect("one place a replica")
     }
 
     pub(crate) fn of(&self, replica: ReplicaId) -> Option<&Vote> {
-        self.0.get(replica.index())?.as_ref()
+        self.places.get(replica.index())?.as_ref()
     }
 
     /// Takes a vote; the first of a view stays, one of a higher view replaces it.
     pub(crate) fn cast(&mut self, replica: ReplicaId, vote: Vote) -> Cast {
-        let Some(place) = self.0.get_mut(replica.index()) else {
+        let Some(place) = self.places.get_mut(replica.index()) else {
             return Cast::Repeated;
         };
         match place {
             Some(old) if old.view == vote.view && old.digest != vote.digest => Cast::Contradicts,
             Some(old) if old.view >= vote.view => Cast::Repeated,
             _ => {
+                self.len += usize::from(place.is_none());
                 *place = Some(vote);
                 Cast::Counted
             }
@@ -63,6 +72,6 @@ impl Votes {
     }
 
     pub(crate) fn votes(&self) -> impl Iterator<Item = (ReplicaId, &Vote)> {
-        (0..).zip(self.0.iter()).filter_map(|(id, vote)| Some((ReplicaId(id), vote.as_ref()?)))
+        (0..).zip(self.places.iter()).filter_map(|(id, vote)| Some((ReplicaId(id), vote.as_ref()?)))
     }
 }

@@ -118,6 +118,12 @@ impl SealedBundle {
         &self.statements
     }
 
+    /// The same bundle in memory of its own, to be kept: as decoded it holds on to the whole buffer it was read into.
+    #[must_use]
+    pub fn compact(self) -> Self {
+        Self { bytes: Bytes::copy_from_slice(&self.bytes), ..self }
+    }
+
     /// Bundle and seal as they travel.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {

@@ -96,6 +96,12 @@ impl Request {
         self.header.signed
     }
 
+    /// The same request in memory of its own, to be kept: as decoded it holds on to the whole buffer it was read into.
+    #[must_use]
+    pub fn compact(self) -> Self {
+        Self { bytes: Bytes::copy_from_slice(&self.bytes), ..self }
+    }
+
     /// Its operations in order.
     pub fn operations(&self) -> impl Iterator<Item = &[u8]> {
         operations(&self.bytes[..self.header.signed])

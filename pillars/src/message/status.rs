@@ -5,7 +5,7 @@ use super::{Malformed, Reader};
 /// Where a replica's pillar stands and what it lacks. Sent on every (re)connect and while a pillar is stalled; the
 /// receiver resends what helps. A hint under the link's MAC: it changes no vote.
 ///
-/// Bytes: view u64 ‖ stable u64 ‖ frontier u64 ‖ count u8 ‖ count × (seq u64 ‖ digest).
+/// Bytes: view u64 ‖ stable u64 ‖ frontier u64 ‖ accepted u64 ‖ count u8 ‖ count × (seq u64 ‖ digest).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     /// The sender's view of the pillar.
@@ -14,6 +14,8 @@ pub struct Status {
     pub stable: Round,
     /// All its slots up to this one are decided.
     pub frontier: Seq,
+    /// It accepted proposals up to this one: who has less lost some.
+    pub accepted: Seq,
     /// Bodies it needs and doesn't hold, lowest slot first.
     pub wanted: Vec<WantedBody>,
 }
@@ -36,6 +38,7 @@ impl Status {
         out.extend_from_slice(&self.view.0.to_le_bytes());
         out.extend_from_slice(&self.stable.0.to_le_bytes());
         out.extend_from_slice(&self.frontier.0.to_le_bytes());
+        out.extend_from_slice(&self.accepted.0.to_le_bytes());
         let wanted = &self.wanted[..self.wanted.len().min(STATUS_WANTED_MAX)];
         out.push(u8::try_from(wanted.len()).expect("at most 64"));
         for body in wanted {
@@ -59,9 +62,10 @@ impl Status {
 }
 
 fn read(reader: &mut Reader<'_>) -> Option<Status> {
-    let (view, stable, frontier) = (View(reader.u64()?), Round(reader.u64()?), Seq(reader.u64()?));
+    let (view, stable) = (View(reader.u64()?), Round(reader.u64()?));
+    let (frontier, accepted) = (Seq(reader.u64()?), Seq(reader.u64()?));
     let count = reader.u8()?;
     let body = |_| Some(WantedBody { seq: Seq(reader.u64()?), digest: Digest(reader.array()?) });
     let wanted = (0..count).map(body).collect::<Option<_>>()?;
-    Some(Status { view, stable, frontier, wanted })
+    Some(Status { view, stable, frontier, accepted, wanted })
 }

@@ -112,7 +112,9 @@ impl Pillar {
     /// Why a statement would change nothing.
     pub(super) fn refuse_statement(&self, signer: ReplicaId, statement: &Statement) -> Option<Rejected> {
         if statement.kind == Kind::Checkpoint {
-            return (statement.seq.0 <= self.stable_round().0).then_some(Rejected::Redundant);
+            let no_checkpoint = !statement.seq.0.is_multiple_of(self.config.checkpoint_interval);
+            let redundant = statement.seq.0 <= self.stable_round().0;
+            return (no_checkpoint || redundant).then_some(Rejected::Redundant);
         }
         if statement.pillar != self.config.pillar {
             return Some(Rejected::WrongPillar);
@@ -143,6 +145,6 @@ impl Pillar {
 }
 
 /// Whether this pillar orders every request of a body: part of its validity, a function of bytes and configuration.
-fn requests_belong(body: &Body, config: &Config) -> bool {
+pub(super) fn requests_belong(body: &Body, config: &Config) -> bool {
     body.requests().iter().all(|r| config.orders(r.client, r.first))
 }

@@ -107,7 +107,9 @@ impl Pillar {
             Input::Message(message) => match message.into_inner() {
                 Message::Request(request) => self.on_request(now, request, out),
                 Message::Body(body) => self.on_body(now, Arc::new(body), out),
-                Message::Bundle(bundle) => self.on_bundle(now, &Arc::new(bundle), out),
+                // What this replica has said it learns from its signer only.
+                Message::Bundle(bundle) if bundle.signer() == self.config.me => {}
+                Message::Bundle(bundle) => self.on_bundle(now, &Arc::new(bundle.compact()), out),
             },
             Input::Sealed(bundle) => self.on_bundle(now, &bundle, out),
             Input::Status(from, status) => self.on_status(now, from, &status, out),
@@ -130,7 +132,7 @@ impl Pillar {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         let batch = self.may_propose().then(|| self.batches.due(&self.config)).flatten();
-        [batch, self.clock_allows, self.pace.next_ask(), self.resend.quiet_status_due()]
+        [batch, self.clock_allows, self.pace.next_ask(), self.resend.next_deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -190,9 +192,10 @@ impl Pillar {
         if stable.round <= self.stable_round() {
             return;
         }
-        let before = self.last_acted_on();
+        let (before, watermark) = (self.last_acted_on(), self.high_watermark());
         self.stable = Some(stable);
         self.collect_garbage();
+        self.note_demand_above(watermark, out);
         self.act_above(now, before, out);
     }
 
@@ -221,12 +224,14 @@ impl Pillar {
         self.accept_ready(now, out);
     }
 
-    /// Discards up to min(stable, own executed), one window kept for laggards. The watermark moves at once.
+    /// Discards up to min(stable, own executed), one window kept for laggards. The watermark moves at once; but a replica
+    /// that can't execute keeps no more of what goes on above it than it will be able to decide.
     fn collect_garbage(&mut self) {
         let stable = self.stable_round().0;
         let done = stable.min(self.executed.0);
         let first = Seq(done.saturating_sub(self.config.window) + 1);
-        self.log.slide(first, Seq(stable + 2 * self.config.window));
+        let last = (stable + 2 * self.config.window).min(self.executed.0 + 4 * self.config.window);
+        self.log.slide(first, Seq(last));
     }
 
     fn on_tick(&mut self, now: Now, out: &mut Vec<Output>) {
@@ -236,12 +241,14 @@ impl Pillar {
         }
         self.propose(now, out);
         self.ask_when_stalled(now, out);
+        self.fetch_bodies(now, out);
         self.tell_when_quiet(now, out);
     }
 
     /// Checkpoint statements concern the executor; whoever signed them, any pillar passes them on.
     fn on_checkpoint(
         &mut self,
+        now: Now,
         replica: ReplicaId,
         statement: &Statement,
         bundle: &Arc<SealedBundle>,
@@ -250,6 +257,7 @@ impl Pillar {
         let round = Round(statement.seq.0);
         if replica == self.config.me && self.checkpoint.as_ref().is_none_or(|(last, _)| *last < round) {
             self.checkpoint = Some((round, Arc::clone(bundle)));
+            self.resend.note_activity(now.instant, &self.config);
         }
         if round > self.stable_round() {
             let vote =

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hypostyle_app_api::{Digest, Now, ReplicaId, Seq};
 
 use super::Pillar;
+use super::admit::requests_belong;
 use crate::message::{Body, Kind, Request, SealedBundle, Statement};
 use crate::outbox::{Decided, Demand, Output, Target};
 use crate::slot::{Proposal, Slot, Stage};
@@ -25,16 +26,21 @@ impl Pillar {
             self.batches.push(now.instant, &request, &self.config);
         } else {
             out.push(Output::Forward(self.primary(), request.clone()));
-            self.pending.insert(now.instant, request);
+            self.pending.insert(now.instant, request.compact());
         }
     }
 
     /// A valid body, asked for or sent ahead of its proposal.
     pub(super) fn on_body(&mut self, now: Now, body: Arc<Body>, out: &mut Vec<Output>) {
+        if !requests_belong(&body, &self.config) {
+            return;
+        }
         let quorum = self.config.quorum();
         let mut placed = false;
         for seq in self.frontier.0 + 1..=self.log.end().0 {
-            let slot = self.log.get_mut(Seq(seq)).expect("between the ends of the log");
+            let Some(slot) = self.log.get_mut(Seq(seq)) else {
+                continue;
+            };
             if slot.needs_body(quorum) == Some(body.digest()) {
                 slot.body = Some(Arc::clone(&body));
                 placed = true;
@@ -56,7 +62,7 @@ impl Pillar {
         let signer = bundle.signer();
         for statement in bundle.statements() {
             match (statement.kind, self.refuse_statement(signer, statement)) {
-                (Kind::Checkpoint, _) => self.on_checkpoint(signer, statement, bundle, out),
+                (Kind::Checkpoint, _) => self.on_checkpoint(now, signer, statement, bundle, out),
                 _ if signer == self.config.me => self.on_own_statement(now, statement, bundle, out),
                 (_, Some(reason)) => self.reject(signer, reason, out),
                 (_, None) => self.on_statement(now, signer, statement, bundle, out),
@@ -148,6 +154,7 @@ impl Pillar {
     /// Accepts held proposals in order, as far as they may be: a backup prepares s only after s-1.
     pub(super) fn accept_ready(&mut self, now: Now, out: &mut Vec<Output>) {
         self.accepted = self.accepted.max(self.frontier);
+        self.clock_allows = None;
         loop {
             let seq = Seq(self.accepted.0 + 1);
             let decided = self.log.get(seq).is_some_and(Slot::is_decided);
@@ -175,7 +182,7 @@ impl Pillar {
             return false;
         }
         if body.is_empty() {
-            return self.leads() || seq <= self.pace.justified();
+            return self.leads() || seq <= self.pace.justified().max(self.owed_to());
         }
         let earliest = body.timestamp() - self.config.max_clock_skew;
         if now.wall < earliest {
@@ -228,7 +235,7 @@ impl Pillar {
             return;
         };
         let Some(body) = slot.body.clone().filter(|body| body.digest() == certificate.digest) else {
-            return;
+            return self.resend.expect_body(now.instant);
         };
         slot.stage = Stage::Committed;
         out.push(Output::Decided(Decided {
@@ -240,7 +247,10 @@ impl Pillar {
         }));
         slot.certificate = Some(certificate);
         self.clients.take_all(body.requests());
-        self.pending.discharge(body.requests());
+        self.pending.discharge(body.requests(), &self.clients, &self.config);
+        if !body.is_empty() {
+            self.owe(seq, out);
+        }
         while self.log.get(Seq(self.frontier.0 + 1)).is_some_and(Slot::is_decided) {
             self.frontier.0 += 1;
         }
@@ -251,10 +261,12 @@ impl Pillar {
     pub(super) fn propose(&mut self, now: Now, out: &mut Vec<Output>) {
         while self.may_propose() {
             let seq = Seq(self.proposed.0.max(self.frontier.0) + 1);
-            let due = self.batches.due(&self.config).is_some_and(|due| due <= now.instant);
+            let owed = seq <= self.pace.justified();
+            // What waits fills an owed slot before an empty body does, even if the batch isn't due.
+            let due = self.batches.due(&self.config).is_some_and(|due| owed || due <= now.instant);
             let body = match due.then(|| self.batches.cut(now.wall)).flatten() {
                 Some(body) => Arc::new(body),
-                None if seq <= self.pace.justified() => Arc::clone(&self.empty),
+                None if owed => Arc::clone(&self.empty),
                 None => return,
             };
             self.propose_body(now, seq, body, out);

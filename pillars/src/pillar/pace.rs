@@ -1,6 +1,6 @@
 //! What a pillar owes to the others, and when it is stalled. The merge can't pass an undecided slot.
 
-use hypostyle_app_api::{Instant, Now, Seq};
+use hypostyle_app_api::{Digest, Instant, Now, Seq, View};
 
 use super::Pillar;
 use crate::message::{Kind, Statement};
@@ -27,7 +27,7 @@ impl Pace {
         }
     }
 
-    /// Up to here an empty slot may be proposed and prepared.
+    /// Up to here an empty slot may be proposed.
     pub(super) fn justified(&self) -> Seq {
         self.accepted.max(self.owed).max(Seq(self.proposed.0.saturating_sub(1)))
     }
@@ -52,24 +52,48 @@ impl Pillar {
         if kind == Kind::Propose && !self.is_empty_digest(digest) {
             self.pace.proposed = self.pace.proposed.max(seq);
         }
-        if seq <= self.pace.owed || seq > self.high_watermark() {
-            return;
+        if self.is_backed(seq, view, digest) {
+            self.owe(seq, out);
         }
-        let Some(slot) = self.log.get(seq) else {
-            return;
-        };
-        let backed = slot.backed_digest(view, self.primary(), self.empty.digest(), self.config.weak_quorum());
-        if backed.is_some() {
+    }
+
+    /// Slots that lay above the watermark until now may be owed already.
+    pub(super) fn note_demand_above(&mut self, before: Seq, out: &mut Vec<Output>) {
+        for seq in (before.0 + 1..=self.log.end().0.min(self.high_watermark().0)).map(Seq) {
+            let backed = self.log.get(seq).is_some_and(|slot| {
+                let mut votes = slot.prepares.votes().chain(slot.commits.votes());
+                votes.any(|(_, vote)| self.is_backed(seq, vote.view, vote.digest))
+            });
+            if backed {
+                self.owe(seq, out);
+            }
+        }
+    }
+
+    /// All pillars of this replica have to come up to this non-empty slot.
+    pub(super) fn owe(&mut self, seq: Seq, out: &mut Vec<Output>) {
+        if seq > self.pace.owed {
             self.pace.demand(Demand::Owed(seq));
             out.push(Output::Demand(Demand::Owed(seq)));
         }
     }
 
-    /// Starts, restarts or stops the progress timer after a step.
+    /// Whether f+1 replicas speak for a non-empty digest, of whom one is correct.
+    fn is_backed(&self, seq: Seq, view: View, digest: Digest) -> bool {
+        seq > self.pace.owed
+            && seq <= self.high_watermark()
+            && !self.is_empty_digest(digest)
+            && self
+                .log
+                .get(seq)
+                .is_some_and(|slot| slot.backers(view, self.primary(), digest) >= self.config.weak_quorum())
+    }
+
+    /// Starts, restarts or stops the progress timer after a step. At the high watermark nobody is to blame, but what is
+    /// lacking is asked for all the same: it may be the Checkpoints that would move the watermark.
     pub(super) fn watch(&mut self, now: Now, frontier_before: Seq) {
-        let suspended = self.frontier >= self.high_watermark();
-        let owes = self.owed_to() > self.frontier && !suspended;
-        if !owes {
+        let waits = self.owed_to() > self.frontier || self.frontier >= self.high_watermark();
+        if !waits {
             self.pace.ask_at = None;
         } else if self.pace.ask_at.is_none() || self.frontier > frontier_before {
             self.pace.ask_at = Some(now.instant + self.config.view_timeout / 2);

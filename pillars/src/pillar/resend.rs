@@ -1,5 +1,6 @@
 //! Repairing what the network lost: TCP drops everything in flight when a connection ends, and a full queue drops frames.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,28 +17,53 @@ use crate::slot::Slot;
 pub(super) struct Resend {
     answered: Box<[Option<Instant>]>,
     asked: Box<[Option<Instant>]>,
+    /// While a certified slot lacks its body: when to ask for it, and whom.
+    fetch_at: Option<Instant>,
+    fetch_from: ReplicaId,
     quiet_status_due: Option<Instant>,
 }
 
 /// At most one answer and one question to a peer in this time.
 const ANSWER_INTERVAL: Duration = Duration::from_millis(20);
-/// Bytes of bodies in one answer.
+/// Bytes in one answer, the last body or bundle not counted: there is always room for one.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 impl Resend {
     pub(super) fn new(replicas: u16) -> Self {
         let nobody = vec![None; usize::from(replicas)];
-        Self { answered: nobody.clone().into(), asked: nobody.into(), quiet_status_due: None }
+        Self {
+            answered: nobody.clone().into(),
+            asked: nobody.into(),
+            fetch_at: None,
+            fetch_from: ReplicaId(0),
+            quiet_status_due: None,
+        }
     }
 
-    /// A slot was decided: when nothing follows for a while, the peers are told once where this pillar stands, so that one
+    /// A slot is decided but for its body, which should be on its way.
+    pub(super) fn expect_body(&mut self, now: Instant) {
+        self.fetch_at.get_or_insert(now + ANSWER_INTERVAL);
+    }
+
+    /// A slot was decided, or a checkpoint taken: when nothing follows for a while, the peers are told once where this pillar stands, so that one
     /// who lost the last frames of a burst learns of it.
     pub(super) fn note_activity(&mut self, now: Instant, config: &Config) {
         self.quiet_status_due = Some(now + config.view_timeout / 2);
     }
 
-    pub(super) fn quiet_status_due(&self) -> Option<Instant> {
-        self.quiet_status_due
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.fetch_at.into_iter().chain(self.quiet_status_due).min()
+    }
+
+    /// Another peer than `me` each time: one that is down or lies costs one interval.
+    fn next_peer(&mut self, me: ReplicaId) -> ReplicaId {
+        let replicas = u16::try_from(self.asked.len()).expect("one place a replica");
+        let next = |id: ReplicaId| ReplicaId((id.0 + 1) % replicas);
+        self.fetch_from = next(self.fetch_from);
+        if self.fetch_from == me {
+            self.fetch_from = next(me);
+        }
+        self.fetch_from
     }
 }
 
@@ -52,6 +78,7 @@ impl Pillar {
             view: self.view,
             stable: self.stable_round(),
             frontier: self.frontier,
+            accepted: self.accepted,
             wanted: wanted.take(STATUS_WANTED_MAX).collect(),
         }
     }
@@ -63,9 +90,26 @@ impl Pillar {
         }
     }
 
+    /// Asks one peer at a time for the bodies of certified slots, as long as there are any without.
+    pub(super) fn fetch_bodies(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.resend.fetch_at.is_none_or(|at| at > now.instant) {
+            return;
+        }
+        let quorum = self.config.quorum();
+        let mut open = (self.frontier.0 + 1..=self.log.end().0).filter_map(|s| self.log.get(Seq(s)));
+        self.resend.fetch_at = None;
+        if open.any(|slot| slot.lacks_certified_body(quorum)) {
+            let peer = self.resend.next_peer(self.config.me);
+            out.push(Output::SendStatus(Target::Peer(peer), self.status()));
+            self.resend.expect_body(now.instant);
+        }
+    }
+
     /// Resends to a peer what its status lacks; asks it, when it is the one ahead.
     pub(super) fn on_status(&mut self, now: Now, from: ReplicaId, status: &Status, out: &mut Vec<Output>) {
-        let ahead = status.frontier > self.frontier || status.stable > self.stable_round();
+        let ahead = status.frontier > self.frontier
+            || status.accepted > self.accepted
+            || status.stable > self.stable_round();
         if ahead && may(&mut self.resend.asked, from, now.instant) {
             out.push(Output::SendStatus(Target::Peer(from), self.status()));
         }
@@ -83,8 +127,11 @@ impl Pillar {
         self.add_checkpoints(status.stable, &mut bundles);
         let first = self.log.first().max(Seq(status.frontier.0.saturating_add(1)));
         let last = self.log.end().min(Seq(status.frontier.0.saturating_add(self.config.window)));
-        let mut budget = ANSWER_BYTES_MAX;
+        let mut bodies = 0;
         for seq in (first.0..=last.0).map(Seq) {
+            if bodies + bundles.bytes >= ANSWER_BYTES_MAX {
+                break;
+            }
             let Some(slot) = self.log.get(seq) else {
                 continue;
             };
@@ -94,13 +141,12 @@ impl Pillar {
             if let Some(body) = &slot.body
                 && !body.is_empty()
                 && (unasked || status.wanted.iter().any(asked))
-                && body.bytes().len() <= budget
             {
-                budget -= body.bytes().len();
+                bodies += body.bytes().len();
                 out.push(Output::SendBody(Target::Peer(to), Arc::clone(body)));
             }
         }
-        out.extend(bundles.0.into_iter().map(|bundle| Output::SendBundle(to, bundle)));
+        out.extend(bundles.list.into_iter().map(|bundle| Output::SendBundle(to, bundle)));
     }
 
     fn add_checkpoints(&self, stable: Round, bundles: &mut Bundles) {
@@ -127,12 +173,17 @@ impl Pillar {
 
 /// Bundles to send, each once: one holds statements for many slots.
 #[derive(Default)]
-struct Bundles(Vec<Arc<SealedBundle>>);
+struct Bundles {
+    list: Vec<Arc<SealedBundle>>,
+    held: BTreeSet<*const SealedBundle>,
+    bytes: usize,
+}
 
 impl Bundles {
     fn add(&mut self, bundle: &Arc<SealedBundle>) {
-        if !self.0.iter().any(|held| Arc::ptr_eq(held, bundle)) {
-            self.0.push(Arc::clone(bundle));
+        if self.held.insert(Arc::as_ptr(bundle)) {
+            self.bytes += bundle.bytes().len();
+            self.list.push(Arc::clone(bundle));
         }
     }
 }
