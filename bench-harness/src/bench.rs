@@ -53,11 +53,12 @@ impl Places {
     /// # Errors
     /// When the system doesn't tell, or the directory can't be created.
     pub fn of_this_program() -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("this program's own path is unknown")?;
-        let target = program.ancestors().find(|path| path.file_name().is_some_and(|name| name == "target"));
+        let path = std::env::current_exe().context("this program's own path is unknown")?;
+        let target = path.ancestors().find(|path| path.file_name().is_some_and(|name| name == "target"));
         let cache = target.map_or_else(|| PathBuf::from("target"), Path::to_owned);
         std::fs::create_dir_all(&cache).with_context(|| cache.display().to_string())?;
-        Ok(Self { cache: cache.canonicalize()?, program })
+        // Not by its path: that may be built anew while a long measurement runs.
+        Ok(Self { cache: cache.canonicalize()?, program: PathBuf::from("/proc/self/exe") })
     }
 }
 

@@ -1,5 +1,6 @@
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -170,7 +171,7 @@ fn prepare_home(home: &Path, config: &ReplicaConfig) -> anyhow::Result<()> {
 
 fn start_replica(program: &Path, home: &Path, reply_bytes: usize) -> anyhow::Result<Process> {
     let mut command = Command::new(program);
-    command.arg("replica").arg(home);
+    command.arg0("hypostyle-bench").arg("replica").arg(home);
     command.args(["--reply-bytes", &reply_bytes.to_string(), "--parent", &std::process::id().to_string()]);
     // The settings measured are those of the flags, not of whatever this shell has set.
     for (name, _) in std::env::vars_os() {

@@ -1,5 +1,4 @@
-//! Load generation and measurement for Hypostyle: local clusters of real processes, a closed loop of clients, and
-//! figures that say what was measured. The program is `hypostyle-bench`.
+#![doc = include_str!("../README.md")]
 
 /// A global allocator that counts.
 pub mod allocation;
