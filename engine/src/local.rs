@@ -16,7 +16,7 @@ use crate::status::ReplicaStatus;
 /// ```no_run
 /// # fn demo<A: hypostyle::Application + Default>() -> Result<(), Box<dyn std::error::Error>> {
 /// let cluster = hypostyle::Cluster::local(4).pillars(2).start(A::default)?;
-/// let result = cluster.client(0)?.call_blocking(b"operation")?;
+/// let result = cluster.client(0)?.call_blocking("operation")?;
 /// # Ok(()) }
 /// ```
 pub struct Cluster {
