@@ -89,6 +89,12 @@ struct Context {
 /// Chunks in which client requests are copied out of the read buffer.
 const ARENA_CHUNK: usize = 64 * 1024;
 
+impl ExecutorInput {
+    pub(crate) fn is_lookup(&self) -> bool {
+        matches!(self, Self::Lookup(_))
+    }
+}
+
 impl ExecutorReport {
     pub(crate) fn is_empty(&self) -> bool {
         self.replies.is_empty()
@@ -389,3 +395,6 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

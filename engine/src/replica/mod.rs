@@ -19,6 +19,8 @@ use crate::config::genesis::{self, GenesisError, HomeLock, LockError};
 use crate::config::{ClusterConfig, ConfigError, Home, Overrides, ReplicaConfig};
 
 pub use running::{ReplicaFailed, RunningReplica};
+#[cfg(test)]
+pub(crate) use seat::Seat;
 
 /// A replica that hasn't been started.
 pub struct Replica {
