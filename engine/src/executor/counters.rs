@@ -19,6 +19,8 @@ pub struct ExecutorCounters {
     pub replayed_batches: u64,
     /// Numbers answered from the client table.
     pub lookups: u64,
+    /// Lookups not answered because the client asked for too many at once.
+    pub lookups_refused: u64,
     /// Decided slots refused by the merge.
     pub refused_slots: u64,
     /// Checkpoint votes that didn't count.

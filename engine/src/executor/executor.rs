@@ -24,6 +24,7 @@ pub struct Executor<A> {
     groups: Groups,
     checkpoints: Checkpoints,
     touched: Touched,
+    patience: Patience,
     /// The agreed time: the highest that was proposed.
     timestamp: Timestamp,
     last_checkpoint: Option<(Round, Digest)>,
@@ -62,6 +63,7 @@ impl<A: Application> Executor<A> {
             groups: Groups::new(settings.me, settings.pillars, settings.clients, settings.group_limits()),
             checkpoints: Checkpoints::new(settings.replicas, settings.checkpoint_interval, settings.window),
             touched: Touched::new(settings.clients),
+            patience: Patience::new(settings.clients),
             timestamp: Timestamp(0),
             last_checkpoint: None,
             diverged: false,
@@ -88,6 +90,10 @@ impl<A: Application> Executor<A> {
         }
         for offset in 0..u64::from(lookup.count) {
             let Some(number) = lookup.first.0.checked_add(offset).map(Number) else { return };
+            if !self.patience.answers(lookup.client) {
+                self.counters.lookups_refused += 1;
+                return;
+            }
             if let Some((answer, whole)) = self.known(lookup, number) {
                 self.counters.lookups += 1;
                 self.groups.push(lookup.pillar, lookup.client, &answer, whole);
@@ -120,6 +126,7 @@ impl<A: Application> Executor<A> {
             self.end_round(out);
         }
         self.groups.finish(&mut out.replies);
+        self.patience.renew();
         self.touched.finish(&self.table, &mut out.floors);
         !self.diverged && self.merge.is_ready()
     }
@@ -299,6 +306,36 @@ impl<A: Application> Executor<A> {
 
     fn heed(&mut self, outputs: &[Output]) {
         self.diverged |= outputs.iter().any(|output| matches!(output, Output::Diverged { .. }));
+    }
+}
+
+/// How many lookups of each client were answered in this turn. A lookup costs a client next to nothing; its answer may
+/// be long, and with `replies = "each"` costs a signature.
+#[derive(Debug)]
+struct Patience {
+    answered: Vec<u16>,
+    clients: Vec<ClientId>,
+}
+
+/// Lookups of one client that are answered in a turn. Whoever needs more asks again.
+const LOOKUPS_MAX: u16 = 64;
+
+impl Patience {
+    fn new(clients: u32) -> Self {
+        Self { answered: vec![0; ClientId(clients).index()], clients: Vec::new() }
+    }
+
+    fn answers(&mut self, client: ClientId) -> bool {
+        let Some(answered) = self.answered.get_mut(client.index()) else { return false };
+        if *answered == 0 {
+            self.clients.push(client);
+        }
+        *answered += u16::from(*answered < LOOKUPS_MAX + 1);
+        *answered <= LOOKUPS_MAX
+    }
+
+    fn renew(&mut self) {
+        self.clients.drain(..).for_each(|client| self.answered[client.index()] = 0);
     }
 }
 

@@ -289,6 +289,23 @@ fn one_replica_in_turn_sends_a_large_result_whole_and_all_do_when_asked_again() 
 }
 
 #[test]
+fn a_client_that_asks_without_end_is_answered_up_to_a_bound_each_turn() {
+    let mut scene = Scene::new(settings(0, 1));
+    scene.execute(0, 1, &[(0, 1, 0, &[b"a"]), (1, 1, 0, &[b"b"])]);
+    let lookup = |client| {
+        let (client, pillar, first) = (ClientId(client), PillarId(0), Number(1));
+        Lookup { client, pillar, first, count: 1, digest: Digest([1; 32]) }
+    };
+    for _ in 0..2 {
+        (0..1000).for_each(|_| scene.executor.lookup(&lookup(0)));
+        scene.executor.lookup(&lookup(1));
+        scene.run();
+        assert_eq!(scene.told().len(), 64 + 1, "the other client has its own bound");
+    }
+    assert_eq!(scene.executor.counters().lookups_refused, 2 * (1000 - 64));
+}
+
+#[test]
 fn lookups_tell_what_is_known() {
     let mut scene = Scene::new(settings(0, 1));
     scene.execute(0, 1, &[(0, 1, 0, &[b"a"]), (0, 2, 1, &[b"bb"])]);

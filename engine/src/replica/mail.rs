@@ -102,6 +102,11 @@ impl Post {
         self.push();
     }
 
+    /// Whether something found no room yet: what can be left out should be.
+    pub(crate) fn is_congested(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
     /// Once a turn: tries again what found no room, and wakes the receiver if it sleeps. False while something waits.
     pub(crate) fn flush(&mut self) -> bool {
         self.push();

@@ -228,6 +228,7 @@ fn named(counters: &ExecutorCounters) -> impl Iterator<Item = (&'static str, u64
         ("slots_executed", counters.slots),
         ("replayed_batches", counters.replayed_batches),
         ("lookups_answered", counters.lookups),
+        ("lookups_refused", counters.lookups_refused),
         ("slots_refused", counters.refused_slots),
         ("checkpoint_votes_ignored", counters.ignored_votes),
         ("checkpoints", counters.checkpoints),

@@ -199,6 +199,8 @@ impl<A: Application> Worker<A> {
                 }
                 NodeOutput::ToExecutor(input) => match executor {
                     ExecutorLink::Local(seat) => seat.take(input),
+                    // Of all inputs lookups alone are not bounded by the window; their clients ask again.
+                    ExecutorLink::Queue { post, .. } if post.is_congested() && input.is_lookup() => {}
                     ExecutorLink::Queue { inputs, .. } => inputs.push(input),
                 },
                 NodeOutput::Demand(demand) => {
