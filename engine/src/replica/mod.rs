@@ -4,6 +4,7 @@
 mod clock;
 mod mail;
 mod pillar_config;
+mod refused;
 mod running;
 mod seat;
 mod start;

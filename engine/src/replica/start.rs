@@ -9,6 +9,7 @@ use hypostyle_net::{Peer, Role, Settings, TicketKey, Transport};
 
 use super::clock::Clock;
 use super::mail::{Postbox, mailbox};
+use super::refused::RefusalLog;
 use super::running::{Inquiry, RunningReplica, report_end};
 use super::seat::{ExecutorThread, Seat};
 use super::worker::{ExecutorLink, Links, Worker};
@@ -90,6 +91,7 @@ pub(super) fn start<A: Application>(replica: Replica, application: A) -> Result<
             workers: posts.len(),
             clock: Clock::start(),
             links: Links::new(u16::try_from(cluster.n()).expect("n fits 16 bits")),
+            refused: RefusalLog::default(),
         };
         let name = format!("worker-{index}");
         running.threads.push(spawn(&name, me, plan.worker_core(index), &ended_sender, || worker.run())?);

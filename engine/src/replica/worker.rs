@@ -10,6 +10,7 @@ use hypostyle_pillars::message::PeerFrame;
 
 use super::clock::Clock;
 use super::mail::{Mail, Mailbox, Post};
+use super::refused::RefusalLog;
 use super::seat::Seat;
 use crate::Application;
 use crate::admin::Query;
@@ -28,6 +29,7 @@ pub(crate) struct Worker<A: Application> {
     pub(crate) workers: usize,
     pub(crate) clock: Clock,
     pub(crate) links: Links,
+    pub(crate) refused: RefusalLog,
 }
 
 /// Where the executor is.
@@ -143,7 +145,7 @@ impl<A: Application> Worker<A> {
                 }
             }
             Event::Refused { peer, address, reason } => {
-                tracing::debug!(?peer, %address, reason, "connection refused");
+                self.refused.note(now.instant, peer, address, &reason);
             }
         }
     }
