@@ -125,10 +125,18 @@ impl LocalCluster {
     /// # Panics
     /// When no such client is registered.
     pub fn client(&self, client: u32) -> Result<Client, OpenError> {
-        let id = ClientId(client);
-        let key = self.client_keys.get(id.index()).expect("a registered client");
-        let key = SigningKey::from_pem(key).expect("a key that was written as PEM");
+        let (id, key) = (ClientId(client), self.client_key(client));
         Client::connect(&self.config, id, key, None)
+    }
+
+    /// The private key of a client, for a [`Driver`](crate::client::Driver).
+    ///
+    /// # Panics
+    /// When no such client is registered.
+    #[must_use]
+    pub fn client_key(&self, client: u32) -> SigningKey {
+        let key = self.client_keys.get(ClientId(client).index()).expect("a registered client");
+        SigningKey::from_pem(key).expect("a key that was written as PEM")
     }
 
     /// The cluster's configuration.
