@@ -129,7 +129,7 @@ pub struct OutputArgs {
     /// Print one JSON object as the last line; the table goes to standard error.
     #[arg(long)]
     pub json: bool,
-    /// Directory for points.csv, the latencies (.hlog) and manifest.json [default: target/bench/<time>].
+    /// Directory for points.csv, the latencies (.hlog) and manifest.json [default: target/bench/TIME].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }
