@@ -146,12 +146,18 @@ impl LocalCluster {
     }
 
     /// Where the replicas stand that haven't been stopped.
+    ///
+    /// # Panics
+    /// As [`RunningReplica::status`].
     #[must_use]
     pub fn status(&self) -> Vec<ReplicaStatus> {
         self.replicas.iter().flatten().map(RunningReplica::status).collect()
     }
 
     /// The recent part of the order that a replica executed; empty when it was stopped.
+    ///
+    /// # Panics
+    /// As [`RunningReplica::status`].
     #[must_use]
     pub fn order(&self, replica: u16) -> Vec<OrderEntry> {
         let running = self.replicas.get(usize::from(replica)).and_then(Option::as_ref);

@@ -62,9 +62,9 @@ pub struct ExecutionStatus {
     pub stable_round: u64,
     /// Its digest, hexadecimal.
     pub stable_digest: String,
-    /// The round of the latest state whose digest was taken.
+    /// Rounds executed whole. Where `executed_position` ends one, `state_digest` is that of its checkpoint.
     pub state_round: u64,
-    /// That digest, hexadecimal.
+    /// The digest of the present state, at `executed_position`, hexadecimal.
     pub state_digest: String,
 }
 

@@ -30,7 +30,7 @@ use crate::config::{ClusterConfig, ConfigError};
 /// use hypostyle::client::{CallError, Client};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let client = Client::open("cluster.toml", "client-0.key")?.with_deadline(Duration::from_secs(5));
+/// let client = Client::open("cluster.toml", "client-0.pem")?.with_deadline(Duration::from_secs(5));
 ///
 /// // Many in flight, no runtime needed:
 /// let pending: Vec<_> = (0..10).map(|_| client.send("add 1")).collect();

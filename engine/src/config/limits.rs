@@ -26,7 +26,7 @@ impl ClusterConfig {
         MESSAGE_HEADER + SEAL_ENTRIES_MAX * SEAL_ENTRY + self.auth.signature_len()
     }
 
-    /// The largest bundle with its seal: 5.9 KB at `bundle` 64 and rsa-2048 (protocol.md says 5.8).
+    /// The largest bundle with its seal: 5.9 KB at `bundle` 64 and rsa-2048.
     #[must_use]
     pub fn sealed_bundle_max(&self) -> usize {
         usize::from(self.bundle) * STATEMENT + self.seal_max()

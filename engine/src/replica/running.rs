@@ -48,6 +48,9 @@ pub(super) struct Inquiry {
 
 impl RunningReplica {
     /// Where the replica stands. Waits for its threads' next turn.
+    ///
+    /// # Panics
+    /// On a thread of a tokio runtime that runs async code: call it in `spawn_blocking` there.
     #[must_use]
     pub fn status(&self) -> ReplicaStatus {
         let answers = self.inquiry.ask_status();
@@ -56,6 +59,9 @@ impl RunningReplica {
     }
 
     /// The recent part of the executed order. Waits for the executor's next turn.
+    ///
+    /// # Panics
+    /// As [`RunningReplica::status`].
     #[must_use]
     pub fn order(&self) -> Vec<OrderEntry> {
         let answers = self.inquiry.ask_order();
