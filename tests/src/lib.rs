@@ -2,4 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod poll;
+pub mod proxy;
 pub mod source;
