@@ -98,24 +98,29 @@ impl PeerReader {
 
 /// The receiving half of a link with a client.
 pub(crate) struct ClientReader {
-    /// The beginning of a frame.
+    /// The beginning of a frame, and room behind it when that is long.
     partial: Vec<u8>,
+    filled: usize,
     payload_max: usize,
 }
 
 impl ClientReader {
     pub(crate) fn new(payload_max: usize) -> Self {
-        Self { partial: Vec::new(), payload_max }
+        Self { partial: Vec::new(), filled: 0, payload_max }
     }
 
-    /// How long a scratch buffer must be: always room for a good read behind the longest partial frame.
-    pub(crate) fn scratch_len(payload_max: usize) -> usize {
-        HEADER_LEN + payload_max + CHUNK
-    }
+    /// How long a scratch buffer must be: room for a good read behind the longest beginning that is put before it.
+    pub(crate) const SCRATCH_LEN: usize = ROOM_MIN + CHUNK;
 
-    /// Where to read to next: `scratch` behind what belongs before it.
-    pub(crate) fn room<'a>(&self, scratch: &'a mut [u8]) -> &'a mut [u8] {
-        let (before, room) = scratch.split_at_mut(self.partial.len());
+    /// Where to read to next: `scratch` behind what belongs before it. Behind the beginning of a long frame to the rest
+    /// of it alone: were that copied to and fro for each read, a client that sends byte by byte would cost its length
+    /// each time.
+    pub(crate) fn room<'a>(&'a mut self, scratch: &'a mut [u8]) -> &'a mut [u8] {
+        if let Some(total) = self.long_frame() {
+            self.partial.resize(total.min(self.filled + CHUNK), 0);
+            return &mut self.partial[self.filled..];
+        }
+        let (before, room) = scratch.split_at_mut(self.filled);
         before.copy_from_slice(&self.partial);
         room
     }
@@ -127,7 +132,10 @@ impl ClientReader {
         received: usize,
         on_payload: &mut dyn FnMut(&[u8]) -> ControlFlow<&'static str>,
     ) -> (u64, Result<(), Stop>) {
-        let mut bytes = &scratch[..self.partial.len() + received];
+        if let Some(total) = self.long_frame() {
+            return self.take_long(total, received, on_payload);
+        }
+        let mut bytes = &scratch[..self.filled + received];
         let mut frames = 0;
         loop {
             let extent = match front(bytes, self.payload_max, 0) {
@@ -150,12 +158,43 @@ impl ClientReader {
         }
     }
 
+    /// The length of a frame whose beginning is long.
+    fn long_frame(&self) -> Option<usize> {
+        if self.filled < ROOM_MIN {
+            return None;
+        }
+        match front(&self.partial[..self.filled], self.payload_max, 0) {
+            Front::Incomplete { total } => total,
+            Front::Whole(_) | Front::TooLong => None,
+        }
+    }
+
+    /// The room for a long frame ends with it.
+    fn take_long(
+        &mut self,
+        total: usize,
+        received: usize,
+        on_payload: &mut dyn FnMut(&[u8]) -> ControlFlow<&'static str>,
+    ) -> (u64, Result<(), Stop>) {
+        self.filled += received;
+        if self.filled < total {
+            return (0, Ok(()));
+        }
+        let frame = std::mem::take(&mut self.partial);
+        self.filled = 0;
+        match on_payload(&frame[HEADER_LEN..total]) {
+            ControlFlow::Continue(()) => (1, Ok(())),
+            ControlFlow::Break(reason) => (1, Err(Stop::Rejected(reason))),
+        }
+    }
+
     fn keep(&mut self, bytes: &[u8]) {
         self.partial.clear();
         if bytes.is_empty() {
             self.partial.shrink_to(ROOM_MIN);
         }
         self.partial.extend_from_slice(bytes);
+        self.filled = bytes.len();
     }
 }
 
@@ -204,7 +243,7 @@ mod tests {
     }
 
     fn feed_client(reader: &mut ClientReader, mut bytes: &[u8], step: usize) -> Result<Vec<Vec<u8>>, Stop> {
-        let mut scratch = vec![0; ClientReader::scratch_len(MAX)];
+        let mut scratch = vec![0; ClientReader::SCRATCH_LEN];
         let mut got = Vec::new();
         while !bytes.is_empty() {
             let room = reader.room(&mut scratch);
@@ -270,6 +309,35 @@ mod tests {
             got.extend(feed_client(&mut reader, &plain[cut..], usize::MAX).expect("correct"));
             assert_eq!(got, without_heartbeats(&payloads));
         }
+    }
+
+    /// Else a client that sends the last bytes of a long frame one by one costs twice its length in copies each time.
+    #[test]
+    fn the_rest_of_a_long_frame_is_read_in_place() {
+        let payload: Vec<u8> =
+            (0..ROOM_MIN + 3000).map(|i| u8::try_from(i % 251).expect("below 251")).collect();
+        let bytes = wire(&[payload.clone(), vec![9; 3]], None);
+        let (mut reader, mut scratch) = (ClientReader::new(MAX), vec![0; ClientReader::SCRATCH_LEN]);
+        let got = std::cell::RefCell::new(Vec::new());
+        let feed = |reader: &mut ClientReader, scratch: &mut [u8], bytes: &[u8]| {
+            reader.room(scratch)[..bytes.len()].copy_from_slice(bytes);
+            let mut on_payload = |payload: &[u8]| {
+                got.borrow_mut().push(payload.to_vec());
+                ControlFlow::Continue(())
+            };
+            reader.take(scratch, bytes.len(), &mut on_payload).1.expect("all correct");
+        };
+        feed(&mut reader, &mut scratch, &bytes[..ROOM_MIN]);
+        scratch.fill(0);
+        let end = HEADER_LEN + payload.len();
+        for at in ROOM_MIN..end {
+            assert_eq!(reader.room(&mut scratch).len(), end - at, "the rest and no more");
+            feed(&mut reader, &mut scratch, &bytes[at..=at]);
+        }
+        assert!(scratch.iter().all(|byte| *byte == 0));
+        assert_eq!(reader.partial.capacity(), 0, "nothing is kept of it");
+        feed(&mut reader, &mut scratch, &bytes[end..]);
+        assert_eq!(got.into_inner(), [payload, vec![9; 3]]);
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Transport {
             tickets: Arc::clone(&settings.tickets),
         };
         Ok(Self {
-            scratch: vec![0; ClientReader::scratch_len(settings.frame_max_client)],
+            scratch: vec![0; ClientReader::SCRATCH_LEN],
             settings,
             local,
             poll,
