@@ -1,0 +1,80 @@
+//! Frames that get lost, with and without a new connection afterwards.
+
+use hypostyle_app_api::ReplicaId;
+use hypostyle_pillars::Config;
+use proptest::prelude::*;
+
+use crate::cluster::Cluster;
+use crate::fixture::{config, numbers_of};
+use crate::random::Random;
+
+/// Two slots in each of two pillars; the second only after the first, so that each has Propose, Prepare and Commit.
+fn two_slots_each(down: &[u16], lost: &[usize]) -> (Cluster, usize) {
+    let config = config(4, 2);
+    let mut requests = Vec::new();
+    let mut cluster = Cluster::new(config.clone());
+    cluster.down = down.iter().map(|id| ReplicaId(*id)).collect();
+    cluster.lost = lost.iter().copied().collect();
+    for turn in 0..2 {
+        for pillar in 0..2 {
+            let number = numbers_of(&config, 0, pillar).nth(turn).unwrap();
+            requests.push((0, number));
+            cluster.submit(pillar, cluster.keys.lone(0, number));
+        }
+        cluster.run();
+    }
+    let sent = cluster.sent;
+    cluster.settle();
+    cluster.assert_executed(&requests);
+    (cluster, sent)
+}
+
+#[test]
+fn any_single_frame_may_be_lost_without_a_reconnect() {
+    let (_, sent) = two_slots_each(&[], &[]);
+    for frame in 0..sent {
+        two_slots_each(&[], &[frame]);
+    }
+}
+
+#[test]
+fn any_single_frame_may_be_lost_while_a_backup_is_down_and_every_vote_counts() {
+    let (_, sent) = two_slots_each(&[3], &[]);
+    for frame in 0..sent {
+        two_slots_each(&[3], &[frame]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn many_lost_frames_are_repaired_without_a_reconnect(
+        lost in prop::collection::vec(0usize..120, 1..40), crashed in any::<bool>()
+    ) {
+        two_slots_each(if crashed { &[3] } else { &[] }, &lost);
+    }
+
+    #[test]
+    fn a_lossy_time_and_then_new_connections(seed in any::<u64>(), loss in 1u64..60, pillars in 1u16..4) {
+        let mut cluster = Cluster::new(Config { batch_max: 2, ..config(4, pillars) });
+        cluster.random = Random(seed);
+        cluster.loss = loss;
+        let requests: Vec<_> = (0..3).flat_map(|c| (1..=8).map(move |n| (c, n))).collect();
+        for (client, number) in &requests {
+            let request = cluster.keys.lone(*client, *number);
+            cluster.submit_to_all(&request);
+            if cluster.random.percent(20) {
+                cluster.shuffle();
+            }
+        }
+        for _ in 0..5 {
+            cluster.shuffle();
+            cluster.pass_deadline();
+        }
+        cluster.loss = 0;
+        cluster.reconnect();
+        cluster.settle();
+        cluster.assert_executed(&requests);
+    }
+}

@@ -1,0 +1,17 @@
+//! The core of a pillar, stepped by hand: no thread, no socket, no clock. Names state the scenario.
+#![allow(clippy::unwrap_used)]
+
+mod admission;
+mod batching;
+mod byzantine;
+mod cluster;
+mod codecs;
+mod digests;
+mod executor;
+mod fixture;
+mod limits;
+mod loss;
+mod normal;
+mod pace;
+mod random;
+mod repair;

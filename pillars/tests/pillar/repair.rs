@@ -1,0 +1,199 @@
+//! Replicas that are away and come back, bodies that reach only some, checkpoints that get lost.
+
+use hypostyle_app_api::{PillarId, ReplicaId};
+use hypostyle_pillars::Config;
+use hypostyle_pillars::message::{Kind, PeerFrame};
+
+use crate::cluster::Cluster;
+use crate::fixture::{MS, config};
+
+/// A cluster in which replica 3 hears and says nothing while `slots` slots are ordered.
+fn without_replica_3(slots: u64, config: Config) -> Cluster {
+    let mut cluster = Cluster::new(Config { batch_max: 1, ..config });
+    cluster.isolated.insert(ReplicaId(3));
+    for number in 1..=slots {
+        cluster.submit(0, cluster.keys.lone(0, number));
+        cluster.run();
+    }
+    assert_eq!((cluster.frontier(0, 0), cluster.frontier(3, 0)), (slots, 0));
+    cluster
+}
+
+#[test]
+fn a_crashed_backup_delays_nobody() {
+    let mut cluster = Cluster::new(config(4, 1));
+    cluster.down.insert(ReplicaId(2));
+    let requests: Vec<_> = (1..=30).map(|number| (0, number)).collect();
+    for (client, number) in &requests {
+        cluster.submit(0, cluster.keys.lone(*client, *number));
+        cluster.run();
+    }
+    cluster.assert_executed(&requests);
+}
+
+#[test]
+fn a_replica_that_was_cut_off_returns_within_the_window() {
+    for slots in [1, 5, 16] {
+        let mut cluster = without_replica_3(slots, config(4, 1));
+        cluster.isolated.clear();
+        cluster.reconnect();
+        cluster.settle();
+        let requests: Vec<_> = (1..=slots).map(|number| (0, number)).collect();
+        cluster.assert_executed(&requests);
+    }
+}
+
+#[test]
+fn a_returning_replica_has_caught_up_before_half_a_view_timeout() {
+    let mut cluster = without_replica_3(16, config(4, 1));
+    cluster.isolated.clear();
+    cluster.reconnect();
+    cluster.run();
+    for _ in 0..10 {
+        cluster.pass(20 * MS);
+        cluster.run();
+    }
+    assert_eq!(cluster.frontier(3, 0), 16);
+}
+
+#[test]
+fn a_replica_returns_while_others_go_on() {
+    let mut cluster = without_replica_3(10, config(4, 1));
+    cluster.isolated.clear();
+    cluster.reconnect();
+    for number in 11..=60 {
+        cluster.submit(0, cluster.keys.lone(0, number));
+        cluster.run();
+        cluster.pass(25 * MS);
+    }
+    cluster.settle();
+    cluster.assert_executed(&(1..=60).map(|number| (0, number)).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_returning_replica_needs_no_event_of_a_connection() {
+    let mut cluster = without_replica_3(3, config(4, 1));
+    cluster.isolated.clear();
+    cluster.settle();
+    assert_eq!(cluster.frontier(3, 0), 3, "the quiet status tells it");
+}
+
+#[test]
+fn two_cut_off_in_turn_are_both_served_by_the_others() {
+    let mut cluster = Cluster::new(Config { batch_max: 1, ..config(4, 1) });
+    for (away, numbers) in [(3, 1..=5), (2, 6..=10), (1, 11..=15)] {
+        cluster.isolated = [ReplicaId(away)].into();
+        for number in numbers {
+            cluster.submit(0, cluster.keys.lone(0, number));
+            cluster.run();
+        }
+        cluster.isolated.clear();
+        cluster.reconnect();
+        cluster.settle();
+    }
+    cluster.assert_executed(&(1..=15).map(|number| (0, number)).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_body_that_misses_one_backup_is_fetched_from_whoever_has_it() {
+    let mut cluster = Cluster::new(config(4, 1));
+    cluster.submit(0, cluster.keys.lone(0, 1));
+    let is_body = |frame: &[u8]| frame[0] == PeerFrame::BODY;
+    cluster.wire.retain(|e| !(is_body(&e.frame) && e.to == ReplicaId(3)));
+    cluster.run();
+    assert_eq!((cluster.frontier(1, 0), cluster.frontier(3, 0)), (1, 0));
+    cluster.down.insert(ReplicaId(0));
+    cluster.settle();
+    assert_eq!(cluster.frontier(3, 0), 1, "without the primary");
+}
+
+#[test]
+fn a_body_above_a_mebibyte_is_sent_again() {
+    let large = Config { request_max: 2 << 20, batch_bytes: 4 << 20, ..config(4, 1) };
+    let mut cluster = Cluster::new(large.clone());
+    cluster.isolated.insert(ReplicaId(3));
+    let operation = vec![7; 3 << 19];
+    let bytes = cluster.keys.request(0, 1, 0, &[&operation]);
+    let limits = large.frame_limits().request;
+    cluster.submit(0, hypostyle_pillars::message::Request::decode(bytes, &limits).unwrap());
+    cluster.run();
+    cluster.isolated.clear();
+    cluster.reconnect();
+    cluster.settle();
+    cluster.assert_executed(&[(0, 1)]);
+}
+
+#[test]
+fn checkpoints_lost_at_the_high_watermark_are_told_again() {
+    let mut cluster = Cluster::new(Config { batch_max: 1, ..config(4, 1) });
+    cluster.bundle = 1;
+    for number in 1..=20 {
+        cluster.submit(0, cluster.keys.lone(0, number));
+    }
+    while !cluster.wire.is_empty() || cluster.ids().any(|id| cluster.has_unsealed(id)) {
+        cluster.wire.retain(|envelope| !holds_checkpoint(&cluster.config, &envelope.frame));
+        match cluster.wire.is_empty() {
+            false => {
+                let envelope = cluster.wire.remove(0);
+                cluster.deliver(&envelope);
+            }
+            true => cluster.ids().for_each(|id| cluster.seal(id)),
+        }
+    }
+    assert_eq!(cluster.frontier(0, 0), 16, "the high watermark");
+    cluster.settle();
+    cluster.assert_executed(&(1..=20).map(|number| (0, number)).collect::<Vec<_>>());
+}
+
+fn holds_checkpoint(config: &Config, frame: &bytes::Bytes) -> bool {
+    use hypostyle_pillars::message::Message;
+    match PeerFrame::decode(frame, &config.frame_limits()).unwrap() {
+        PeerFrame::Message(Message::Bundle(b)) => b.statements().iter().any(|s| s.kind == Kind::Checkpoint),
+        _ => false,
+    }
+}
+
+#[test]
+fn a_status_with_numbers_at_their_end_is_answered_or_ignored() {
+    use hypostyle_app_api::{Round, Seq, View};
+    use hypostyle_pillars::Input;
+    use hypostyle_pillars::message::{Status, WantedBody};
+    let mut cluster = without_replica_3(16, config(4, 1));
+    for number in [0, 1, 17, u64::MAX - 1, u64::MAX] {
+        for other in [0, u64::MAX] {
+            let wanted = WantedBody { seq: Seq(number), digest: hypostyle_app_api::Digest::ZERO };
+            let status = Status {
+                view: View(number),
+                stable: Round(other),
+                frontier: Seq(number),
+                accepted: Seq(other),
+                wanted: vec![wanted; 64],
+            };
+            cluster.step(ReplicaId(1), PillarId(0), Input::Status(ReplicaId(2), status));
+            cluster.pass(30 * MS);
+        }
+    }
+    cluster.settle();
+}
+
+#[test]
+fn a_peer_that_asks_all_the_time_is_answered_fifty_times_a_second() {
+    use hypostyle_app_api::{Round, Seq, View};
+    use hypostyle_pillars::Input;
+    use hypostyle_pillars::message::Status;
+    let mut cluster = without_replica_3(16, config(4, 1));
+    let zero = (Round(0), Seq(0));
+    let status = Status { view: View(0), stable: zero.0, frontier: zero.1, accepted: zero.1, wanted: vec![] };
+    let sent = cluster.sent;
+    cluster.step(ReplicaId(1), PillarId(0), Input::Status(ReplicaId(2), status.clone()));
+    let answer = cluster.sent - sent;
+    assert!(answer > 0);
+    for _ in 0..1000 {
+        cluster.step(ReplicaId(1), PillarId(0), Input::Status(ReplicaId(2), status.clone()));
+    }
+    assert_eq!(cluster.sent - sent, answer);
+    cluster.pass(20 * MS);
+    let sent = cluster.sent;
+    cluster.step(ReplicaId(1), PillarId(0), Input::Status(ReplicaId(2), status));
+    assert_eq!(cluster.sent - sent, answer);
+}
