@@ -184,13 +184,14 @@ impl Responder {
     }
 }
 
-/// The ticket, if there is one that opens and has not expired; one of somebody else is an attack.
+/// The ticket, if there is one that opens, has not expired and was not used too often; one of somebody else is an attack.
 fn resume(gate: &Gate<'_>, hello: &Hello) -> Result<Option<Ticket>, Failure> {
     let scope = Scope::new(hello.configuration, gate.identity.signer().into());
     let ticket = hello.ticket.and_then(|sealed| gate.local.tickets.open(&scope, &sealed));
     match ticket {
         Some(ticket) if ticket.owner != hello.from => Err(Failure::with(Refusal::Ticket, hello.from)),
         Some(ticket) if ticket.expires <= gate.now => Ok(None),
+        Some(ticket) if !gate.allowance.may_resume(ticket.owner, gate.now) => Ok(None),
         other => Ok(other),
     }
 }
@@ -230,11 +231,12 @@ fn signed(
     Ok(agreed(gate, peer, pillar, &keys, false))
 }
 
-fn confirmed(gate: &Gate<'_>, proof: &Option<Proof<'_>>, resumed: &Resumed) -> Result<Step, Failure> {
+fn confirmed(gate: &mut Gate<'_>, proof: &Option<Proof<'_>>, resumed: &Resumed) -> Result<Step, Failure> {
     let confirmation = proof.ok_or(Refusal::Malformed)?.0;
     if !resumed.keys.confirms(Direction::FromInitiator, confirmation) {
         return Err(Failure::with(Refusal::KeyConfirmation, resumed.peer));
     }
+    gate.allowance.resumed(resumed.peer, gate.now);
     Ok(agreed(gate, resumed.peer, resumed.pillar, &resumed.keys, true))
 }
 
