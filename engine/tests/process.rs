@@ -75,9 +75,8 @@ impl Processes {
     fn order(&self, replica: usize) -> Vec<OrderEntry> {
         let output =
             hypostyle(&["order-log", "--json"], &[&self.home(replica).display().to_string()], Path::new("."));
-        let text = String::from_utf8(output.stdout).unwrap();
-        let entries = text.lines().map(|line| serde_json::from_str::<OrderEntry>(line).unwrap());
-        entries.map(|entry| OrderEntry { view: 0, ..entry }).collect()
+        let entries: Vec<OrderEntry> = serde_json::from_slice(&output.stdout).unwrap();
+        entries.into_iter().map(|entry| OrderEntry { view: 0, ..entry }).collect()
     }
 
     /// Waits until these replicas have executed so much and agree on the state.

@@ -11,6 +11,7 @@ use super::{
     Checkpoints, ClientTable, Due, ExecutedSlot, ExecutorCounters, ExecutorOutbox, ExecutorSettings, Known,
     Merge, Output, Refusal, TableLimits,
 };
+use crate::config::Replies;
 use crate::reply::{Answer, Failure, Groups, ReplyGroup};
 
 /// Executes what the pillars decide, in global order, and answers the clients. A state machine: what goes in, and in
@@ -63,7 +64,7 @@ impl<A: Application> Executor<A> {
             groups: Groups::new(settings.me, settings.pillars, settings.clients, settings.group_limits()),
             checkpoints: Checkpoints::new(settings.replicas, settings.checkpoint_interval, settings.window),
             touched: Touched::new(settings.clients),
-            patience: Patience::new(settings.clients),
+            patience: Patience::new(&settings),
             timestamp: Timestamp(0),
             last_checkpoint: None,
             diverged: false,
@@ -95,6 +96,7 @@ impl<A: Application> Executor<A> {
                 return;
             }
             if let Some((answer, whole)) = self.known(lookup, number) {
+                let whole = whole.filter(|result| self.patience.attaches(lookup.client, result.len()));
                 self.counters.lookups += 1;
                 self.groups.push(lookup.pillar, lookup.client, &answer, whole);
             }
@@ -309,33 +311,51 @@ impl<A: Application> Executor<A> {
     }
 }
 
-/// How many lookups of each client were answered in this turn. A lookup costs a client next to nothing; its answer may
-/// be long, and with `replies = "each"` costs a signature.
+/// What each client was told on lookups in this turn. A lookup costs a client next to nothing; its answer may be long, and
+/// with `replies = "each"` costs a signature. What is refused here is asked again.
 #[derive(Debug)]
 struct Patience {
-    answered: Vec<u16>,
+    /// Per client: numbers answered, bytes attached.
+    told: Vec<(u32, usize)>,
     clients: Vec<ClientId>,
+    lookups_max: u32,
+    attached_max: usize,
 }
 
-/// Lookups of one client that are answered in a turn. Whoever needs more asks again.
-const LOOKUPS_MAX: u16 = 64;
+/// Lookups of a client answered in a turn when each takes a signature of its own.
+const SIGNED_LOOKUPS_MAX: u32 = 16;
 
 impl Patience {
-    fn new(clients: u32) -> Self {
-        Self { answered: vec![0; ClientId(clients).index()], clients: Vec::new() }
+    fn new(settings: &ExecutorSettings) -> Self {
+        let lookups_max = match settings.replies {
+            // All that a client can have in flight: after a reconnect it asks for all of it at once.
+            Replies::Merkle => settings.client_window,
+            Replies::Each => SIGNED_LOOKUPS_MAX,
+        };
+        let told = vec![(0, 0); ClientId(settings.clients).index()];
+        Self { told, clients: Vec::new(), lookups_max, attached_max: 2 * settings.client_result_bytes }
     }
 
     fn answers(&mut self, client: ClientId) -> bool {
-        let Some(answered) = self.answered.get_mut(client.index()) else { return false };
+        let Some((answered, _)) = self.told.get_mut(client.index()) else { return false };
         if *answered == 0 {
             self.clients.push(client);
         }
-        *answered += u16::from(*answered < LOOKUPS_MAX + 1);
-        *answered <= LOOKUPS_MAX
+        let answers = *answered < self.lookups_max;
+        *answered += u32::from(answers);
+        answers
+    }
+
+    /// Whether a whole result of this length goes along; else its digest must do.
+    fn attaches(&mut self, client: ClientId, length: usize) -> bool {
+        let (_, attached) = &mut self.told[client.index()];
+        let attaches = *attached + length <= self.attached_max;
+        *attached += if attaches { length } else { 0 };
+        attaches
     }
 
     fn renew(&mut self) {
-        self.clients.drain(..).for_each(|client| self.answered[client.index()] = 0);
+        self.clients.drain(..).for_each(|client| self.told[client.index()] = (0, 0));
     }
 }
 

@@ -17,6 +17,7 @@ pub use counters::ExecutorCounters;
 pub use executor::{Executor, Lookup};
 pub use merge::{Merge, Refusal};
 pub use outbox::{ExecutedSlot, ExecutorOutbox, Output};
+pub(crate) use service::is_calling_application;
 pub use settings::ExecutorSettings;
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hypostyle_app_api::{Application, Context};
@@ -19,6 +20,15 @@ pub(super) struct Service<A> {
     reply_max: usize,
 }
 
+thread_local! {
+    static CALLING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is inside the application: a panic there is answered, not fatal.
+pub(crate) fn is_calling_application() -> bool {
+    CALLING.get()
+}
+
 impl<A: Application> Service<A> {
     pub(super) fn new(application: A, reply_max: usize) -> Self {
         Self { application, result: Vec::new(), reply_max }
@@ -29,7 +39,10 @@ impl<A: Application> Service<A> {
         self.result.clear();
         let (application, result) = (&mut self.application, &mut self.result);
         let call = AssertUnwindSafe(|| application.execute(context, operation, result));
-        if catch_unwind(call).is_err() {
+        CALLING.set(true);
+        let called = catch_unwind(call);
+        CALLING.set(false);
+        if called.is_err() {
             return Err(Failure::Panicked);
         }
         if self.result.len() > self.reply_max {

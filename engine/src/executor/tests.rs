@@ -300,9 +300,9 @@ fn a_client_that_asks_without_end_is_answered_up_to_a_bound_each_turn() {
         (0..1000).for_each(|_| scene.executor.lookup(&lookup(0)));
         scene.executor.lookup(&lookup(1));
         scene.run();
-        assert_eq!(scene.told().len(), 64 + 1, "the other client has its own bound");
+        assert_eq!(scene.told().len(), 8 + 1, "a window's worth; the other client has its own");
     }
-    assert_eq!(scene.executor.counters().lookups_refused, 2 * (1000 - 64));
+    assert_eq!(scene.executor.counters().lookups_refused, 2 * (1000 - 8));
 }
 
 #[test]

@@ -32,6 +32,10 @@ pub(crate) struct Node {
     inputs: VecDeque<(usize, Input)>,
     outputs: Vec<NodeOutput>,
     scratch: Vec<Output>,
+    /// Reply groups that were sent: the executor uses their memory again.
+    spent: Vec<ReplyGroup>,
+    /// Whether a pillar got an input since the last tick that may let it propose.
+    ticks_again: bool,
     /// Client requests are copied out of the worker's read buffer once, into chunks of this.
     arena: BytesMut,
     pub(crate) counters: Counters,
@@ -43,6 +47,8 @@ pub(crate) enum NodeOutput {
     ToPeers { pillar: PillarId, to: Target, message: PeerMessage },
     /// A frame on a client's connection to a pillar.
     ToClient { pillar: PillarId, client: ClientId, frame: Vec<u8> },
+    /// Close the connection to a peer that has proved to be faulty.
+    Close { pillar: PillarId, source: Source, reason: Refusal },
     /// For the executor.
     ToExecutor(ExecutorInput),
     /// For the pillars of the other workers.
@@ -90,8 +96,14 @@ struct Context {
 const ARENA_CHUNK: usize = 64 * 1024;
 
 impl ExecutorInput {
-    pub(crate) fn is_lookup(&self) -> bool {
-        matches!(self, Self::Lookup(_))
+    /// Whether whoever caused it will cause it again if need be. These inputs alone aren't bounded by the window: a client
+    /// may ask, and a replica repeat itself, without end.
+    pub(crate) fn comes_again(&self, me: ReplicaId) -> bool {
+        match self {
+            Self::Decided(_) => false,
+            Self::Lookup(_) => true,
+            Self::CheckpointVote(vote) => vote.replica != me,
+        }
     }
 }
 
@@ -126,6 +138,8 @@ impl Node {
             inputs: VecDeque::new(),
             outputs: Vec::new(),
             scratch: Vec::new(),
+            spent: Vec::new(),
+            ticks_again: false,
             arena: BytesMut::new(),
         }
     }
@@ -222,7 +236,12 @@ impl Node {
                     self.step(now, context.pillar, Input::Message(message));
                 }
                 Finished::Verified { context, result: Err(_) } => {
+                    // Replicas pass on only what they have verified, and connections are authenticated: whoever sent
+                    // this is faulty.
                     self.counters.refuse(context.source, Rejected::BadSignature);
+                    let pillar = self.pillars[context.pillar].config().pillar;
+                    let reason = "a signature does not verify";
+                    self.outputs.push(NodeOutput::Close { pillar, source: context.source, reason });
                 }
                 Finished::Signed { ticket, signature } => self.signed(now, ticket, signature),
             }
@@ -231,6 +250,7 @@ impl Node {
 
     /// The end of a turn: batches are cut, owed slots proposed.
     pub(crate) fn tick(&mut self, now: Now) {
+        self.ticks_again = false;
         for index in 0..self.pillars.len() {
             self.step(now, index, Input::Tick);
         }
@@ -247,7 +267,12 @@ impl Node {
 
     /// Whether a turn would find something to do without any new input.
     pub(crate) fn is_busy(&self) -> bool {
-        self.sealer.is_ready()
+        self.sealer.is_ready() || self.ticks_again
+    }
+
+    /// Reply groups that were sent.
+    pub(crate) fn spent_replies(&mut self) -> std::vec::Drain<'_, ReplyGroup> {
+        self.spent.drain(..)
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
@@ -322,6 +347,8 @@ impl Node {
     fn step(&mut self, now: Now, pillar: usize, input: Input) {
         self.inputs.push_back((pillar, input));
         while let Some((index, input)) = self.inputs.pop_front() {
+            // What these demand or allow is proposed at the next tick, which no deadline announces.
+            self.ticks_again |= matches!(input, Input::Demand(_) | Input::Stable(_) | Input::Sealed(_));
             let mut outputs = std::mem::take(&mut self.scratch);
             self.pillars[index].step(now, input, &mut outputs);
             outputs.drain(..).for_each(|output| self.dispatch(index, output));
@@ -370,6 +397,7 @@ impl Node {
             }
             if let Some(replies) = sealed.replies {
                 self.send_replies(&replies);
+                self.spent.extend(replies.groups);
             }
         }
     }

@@ -19,6 +19,8 @@ pub(crate) struct Sealer {
     flights: VecDeque<Flight>,
     next_ticket: u64,
     first_pillar: usize,
+    /// Whether the latest seal was for replies.
+    replied: bool,
 }
 
 /// What of the configuration concerns sealing.
@@ -54,11 +56,18 @@ struct Flight {
     signature: Option<Bytes>,
 }
 
+impl SealerSettings {
+    /// Whether a statement or a reply has its seal to itself.
+    fn seals_one(self) -> bool {
+        self.bundle == 1 || self.replies_singly
+    }
+}
+
 impl Sealer {
     pub(crate) fn new(settings: SealerSettings, pillars: &[PillarId]) -> Self {
         let statements = pillars.iter().map(|pillar| (*pillar, VecDeque::new())).collect();
         let (replies, flights) = (VecDeque::new(), VecDeque::new());
-        Self { settings, statements, replies, flights, next_ticket: 0, first_pillar: 0 }
+        Self { settings, statements, replies, flights, next_ticket: 0, first_pillar: 0, replied: false }
     }
 
     /// Adds a statement that travels on the links of the worker's `index`-th pillar.
@@ -82,8 +91,13 @@ impl Sealer {
         if !self.is_ready() {
             return None;
         }
-        let bundles = self.next_bundles();
-        let replies = self.next_replies(bundles.is_empty());
+        let (bundles, replies) = match self.replies_alone() {
+            true if self.settings.replies_singly => (Vec::new(), self.next_replies(1)),
+            true => (Vec::new(), self.next_replies(self.replies.len())),
+            false if self.settings.seals_one() => (self.next_bundles(), None),
+            false => (self.next_bundles(), self.next_replies(self.replies.len())),
+        };
+        self.replied = replies.is_some();
         let mut entries: Vec<_> = bundles.iter().map(Bundle::entry).collect();
         entries.extend(replies.as_ref().map(|(_, tree)| Entry::Replies { root: tree.root() }));
         let content = Seal::content(self.settings.me, &entries);
@@ -135,11 +149,16 @@ impl Sealer {
         bundles
     }
 
-    fn next_replies(&mut self, alone: bool) -> Option<(Vec<ReplyGroup>, Tree)> {
-        if self.replies.is_empty() || (self.settings.replies_singly && !alone) {
+    /// Whether the next seal is for replies alone: by turns with the statements, so that neither starves.
+    fn replies_alone(&self) -> bool {
+        let statements = self.statements.iter().any(|(_, waiting)| !waiting.is_empty());
+        self.settings.seals_one() && !self.replies.is_empty() && !(self.replied && statements)
+    }
+
+    fn next_replies(&mut self, count: usize) -> Option<(Vec<ReplyGroup>, Tree)> {
+        if count == 0 {
             return None;
         }
-        let count = if self.settings.replies_singly { 1 } else { self.replies.len() };
         let groups: Vec<_> = self.replies.drain(..count).collect();
         let tree = seal_tree(&groups);
         Some((groups, tree))

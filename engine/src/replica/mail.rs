@@ -21,8 +21,6 @@ pub(crate) enum Mail {
     Arrived(Box<Arrival>),
     /// From the control thread.
     Query(Query),
-    /// The end.
-    Stop,
 }
 
 /// Mails a mailbox holds; senders keep what doesn't fit and go on.
@@ -32,6 +30,7 @@ const CAPACITY: usize = 4096;
 pub(crate) struct Mailbox {
     mails: Receiver<Mail>,
     sleeping: Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
 }
 
 /// A sending end. It never blocks: what finds no room waits here and goes first the next time.
@@ -39,6 +38,7 @@ pub(crate) struct Mailbox {
 pub(crate) struct Postbox {
     mails: Sender<Mail>,
     sleeping: Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
     wake: Arc<dyn Fn() + Send + Sync>,
 }
 
@@ -53,8 +53,9 @@ pub(crate) struct Post {
 pub(crate) fn mailbox(wake: Arc<dyn Fn() + Send + Sync>) -> (Postbox, Mailbox) {
     let (sender, receiver) = bounded(CAPACITY);
     let sleeping = Arc::new(AtomicBool::new(false));
-    let mailbox = Mailbox { mails: receiver, sleeping: Arc::clone(&sleeping) };
-    (Postbox { mails: sender, sleeping, wake }, mailbox)
+    let stopped = Arc::new(AtomicBool::new(false));
+    let mailbox = Mailbox { mails: receiver, sleeping: Arc::clone(&sleeping), stopped: Arc::clone(&stopped) };
+    (Postbox { mails: sender, sleeping, stopped, wake }, mailbox)
 }
 
 impl Mailbox {
@@ -65,7 +66,7 @@ impl Mailbox {
     /// Announces that the owner is about to sleep. False when mail has come: then it must not.
     pub(crate) fn may_sleep(&self) -> bool {
         self.sleeping.store(true, Ordering::SeqCst);
-        if self.mails.is_empty() {
+        if self.mails.is_empty() && !self.is_stopped() {
             return true;
         }
         self.awake();
@@ -75,14 +76,25 @@ impl Mailbox {
     pub(crate) fn awake(&self) {
         self.sleeping.store(false, Ordering::SeqCst);
     }
+
+    /// Whether the owner is to end.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
 }
 
 impl Postbox {
-    /// For the owner's own use and for threads that send rarely: waits while the mailbox is full.
-    pub(crate) fn send(&self, mail: Mail) -> bool {
-        let sent = self.mails.send(mail).is_ok();
+    /// For threads that may do without: a mail that finds no room is dropped.
+    pub(crate) fn offer(&self, mail: Mail) {
+        if self.mails.try_send(mail).is_ok() {
+            self.wake();
+        }
+    }
+
+    /// Has the owner end, whatever lies in its mailbox.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
         self.wake();
-        sent
     }
 
     pub(crate) fn post(&self) -> Post {

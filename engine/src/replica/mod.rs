@@ -3,6 +3,7 @@
 
 mod clock;
 mod mail;
+mod panics;
 mod pillar_config;
 mod refused;
 mod running;

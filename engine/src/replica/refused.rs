@@ -2,24 +2,29 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hypostyle_app_api::Instant;
-use hypostyle_net::{Peer, Refusal};
+use hypostyle_app_api::{Instant, PillarId};
+use hypostyle_net::{Peer, Refusal, Role};
 
 /// Says why connections don't come about: whoever is refused tries again at once and for ever, so each peer is told of
 /// at most once in a while.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct RefusalLog {
-    /// When whom; all that don't say who they are count as one.
+    replicas: u16,
+    /// When which replica; all others count as one, since a name proves nothing yet.
     said: BTreeMap<Option<Peer>, Instant>,
+    /// The same of links that went down.
+    lost: BTreeMap<Option<Peer>, Instant>,
     unsaid: u64,
 }
 
 /// How long the log is silent about a peer.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// Who a peer says it is proves nothing, so the names are not without number.
-const PEERS_MAX: usize = 256;
 
 impl RefusalLog {
+    pub(crate) fn new(replicas: u16) -> Self {
+        Self { replicas, said: BTreeMap::new(), lost: BTreeMap::new(), unsaid: 0 }
+    }
+
     pub(crate) fn note(&mut self, now: Instant, peer: Option<Peer>, address: SocketAddr, reason: &str) {
         if !self.is_due(now, peer) {
             self.unsaid += 1;
@@ -32,13 +37,25 @@ impl RefusalLog {
     }
 
     fn is_due(&mut self, now: Instant, peer: Option<Peer>) -> bool {
-        self.said.retain(|_, at| *at + INTERVAL > now);
-        let due = !self.said.contains_key(&peer) && self.said.len() < PEERS_MAX;
-        if due {
-            self.said.insert(peer, now);
-        }
-        due
+        let known = |peer: &Peer| peer.role == Role::Replica && peer.id < u32::from(self.replicas);
+        is_due(&mut self.said, now, peer.filter(known))
     }
+
+    /// A link that was up went down.
+    pub(crate) fn note_lost(&mut self, now: Instant, peer: Peer, pillar: PillarId, reason: &str) {
+        if is_due(&mut self.lost, now, Some(peer)) {
+            tracing::info!(%peer, %pillar, reason, "link down");
+        }
+    }
+}
+
+fn is_due(said: &mut BTreeMap<Option<Peer>, Instant>, now: Instant, peer: Option<Peer>) -> bool {
+    said.retain(|_, at| *at + INTERVAL > now);
+    let due = !said.contains_key(&peer);
+    if due {
+        said.insert(peer, now);
+    }
+    due
 }
 
 fn remedy(reason: &str) -> &'static str {
@@ -62,15 +79,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_is_told_of_once_in_a_while_and_names_are_bounded() {
-        let mut log = RefusalLog::default();
+    fn a_peer_is_told_of_once_in_a_while_and_strangers_cannot_silence_it() {
+        let mut log = RefusalLog::new(4);
         let (start, peer) = (Instant(1), Some(Peer::replica(ReplicaId(3))));
+        let stranger = |id| Some(Peer::replica(ReplicaId(id)));
         assert!(log.is_due(start, peer) && log.is_due(start, None));
         assert!(!log.is_due(start + INTERVAL / 2, peer) && !log.is_due(start + INTERVAL / 2, None));
+        let told = (4..10_000).filter(|id| log.is_due(start + INTERVAL, stranger(*id))).count();
+        assert_eq!(told, 1, "all whom the configuration doesn't name as replicas count as one");
         assert!(log.is_due(start + INTERVAL, peer));
-        let names = (0..10_000).map(|id| Some(Peer::replica(ReplicaId(id))));
-        assert!(names.filter(|name| log.is_due(start + INTERVAL, *name)).count() < PEERS_MAX);
-        assert!(log.is_due(start + INTERVAL * 2, peer), "those of before are forgotten");
     }
 
     #[test]

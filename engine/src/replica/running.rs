@@ -86,7 +86,6 @@ impl RunningReplica {
                 && result.is_ok()
             {
                 result = Err(failed);
-                self.inquiry.stop();
             }
         }
         self.join();
@@ -126,9 +125,7 @@ impl Drop for RunningReplica {
 
 impl Inquiry {
     pub(super) fn stop(&self) {
-        self.everyone().for_each(|thread| {
-            thread.send(Mail::Stop);
-        });
+        self.everyone().for_each(Postbox::stop);
     }
 
     fn everyone(&self) -> impl Iterator<Item = &Postbox> {
@@ -157,17 +154,18 @@ impl StatusSource for Inquiry {
 
 fn ask<T>(thread: &Postbox, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> oneshot::Receiver<T> {
     let (sender, receiver) = oneshot::channel();
-    thread.send(Mail::Query(query(sender)));
+    thread.offer(Mail::Query(query(sender)));
     receiver
 }
 
-/// Runs a thread's body and tells how it ended, even by a panic.
+/// Runs a thread's body and tells how it ended, even by a panic; a failure ends the replica's other threads too.
 pub(super) fn report_end(
-    replica: hypostyle_app_api::ReplicaId,
+    inquiry: &Inquiry,
     ended: &Sender<Result<(), ReplicaFailed>>,
     body: impl FnOnce() -> std::io::Result<()>,
 ) {
     let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
+    let replica = hypostyle_app_api::ReplicaId(inquiry.blank.replica);
     let failed = |what| ReplicaFailed { replica, thread: thread.clone(), what };
     // The thread's state is dropped with the panic, nothing of it is used again.
     let result = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
@@ -177,6 +175,7 @@ pub(super) fn report_end(
     };
     if let Err(failed) = &result {
         tracing::error!(%failed);
+        inquiry.stop();
     }
     // Whoever waits may have gone.
     let _ = ended.send(result);

@@ -1,19 +1,19 @@
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use hypostyle_app_api::{PillarId, ReplicaId, Seq};
 use hypostyle_pillars::Executed;
 
 use super::mail::{Mail, Mailbox, Post, Postbox};
-use super::worker::EXECUTE_BUDGET;
+use super::worker::{EXECUTE_BUDGET, RETRY};
 use crate::Application;
 use crate::admin::Query;
 use crate::config::ClusterConfig;
 use crate::executor::{ExecutedSlot, Executor, ExecutorCounters, ExecutorOutbox, ExecutorSettings, Output};
 use crate::node::{ExecutorInput, ExecutorReport};
 use crate::order_log::{OrderEntry, OrderFile, OrderLog, OrderedRequest};
+use crate::reply::ReplyGroup;
 use crate::status::{ExecutionStatus, PartialStatus};
 
 /// The executor with what surrounds it on whatever thread it runs: the order log, and whom to tell what.
@@ -84,6 +84,11 @@ impl<A: Application> Seat<A> {
         told.map(|(worker, report)| (worker, std::mem::take(report)))
     }
 
+    /// Takes back a group of replies that was sent.
+    pub(crate) fn recycle(&mut self, group: ReplyGroup) {
+        self.executor.recycle(group);
+    }
+
     pub(crate) fn order(&self) -> Vec<OrderEntry> {
         self.order.recent()
     }
@@ -152,9 +157,6 @@ pub(crate) struct ExecutorThread<A: Application> {
     workers: Vec<Post>,
 }
 
-/// How soon a full mailbox of a worker is tried again.
-const RETRY: Duration = Duration::from_millis(1);
-
 impl<A: Application> ExecutorThread<A> {
     /// The mailbox of an executor's thread: it sleeps on a doorbell.
     pub(crate) fn mailbox() -> (Postbox, (Mailbox, Receiver<()>)) {
@@ -172,12 +174,11 @@ impl<A: Application> ExecutorThread<A> {
 
     /// Executes until told to stop.
     pub(crate) fn run(mut self) -> io::Result<()> {
-        loop {
+        while !self.mailbox.is_stopped() {
             while let Some(mail) = self.mailbox.take() {
                 match mail {
                     Mail::Execute(inputs) => inputs.into_iter().for_each(|input| self.seat.take(input)),
                     Mail::Query(query) => answer(&mut self.seat, query),
-                    Mail::Stop => return Ok(()),
                     Mail::Demand(_) | Mail::Report(_) | Mail::Arrived(_) => {}
                 }
             }
@@ -201,6 +202,7 @@ impl<A: Application> ExecutorThread<A> {
                 }
             }
         }
+        Ok(())
     }
 }
 

@@ -22,9 +22,8 @@ use crate::order_log::OrderFile;
 use crate::pinning::{ExecutorPlace, ThreadPlan, available_cores, confine, pin, plan};
 use crate::status::{Mode, ReplicaStatus};
 
-type Ended = Sender<Result<(), ReplicaFailed>>;
-
 pub(super) fn start<A: Application>(replica: Replica, application: A) -> Result<RunningReplica, StartError> {
+    super::panics::quiet_the_application();
     let Replica { cluster, config, key, listeners, home, extra_counters } = replica;
     let me = config.id;
     let plan = plan(&config, cluster.pillars, &available_cores().unwrap_or_default());
@@ -62,20 +61,24 @@ pub(super) fn start<A: Application>(replica: Replica, application: A) -> Result<
 
     let (ended_sender, ended) = unbounded();
     let lock = home.map(|(_, lock)| lock);
+    let spawner = Spawner { inquiry: Arc::clone(&inquiry), ended: ended_sender };
     // From here on it stops by being dropped.
     let mut running = RunningReplica { inquiry, threads: Vec::new(), ended, admin, addresses, _lock: lock };
     let mut seat = Some(seat);
     if let Some(mails) = executor_mails {
         let seat = seat.take().expect("seated once");
         let thread = ExecutorThread::new(seat, mails, posts.iter().map(Postbox::post).collect());
-        running.threads.push(spawn("executor", me, plan.executor_core(), &ended_sender, || thread.run())?);
+        running.threads.push(spawner.spawn("executor", plan.executor_core(), || thread.run())?);
     }
+    // One clock: moments pass between workers with the connections they hand over.
+    let clock = Clock::start();
     let host = executor_post.as_ref().unwrap_or(&posts[0]);
     for (index, (transport, mailbox)) in transports.into_iter().zip(mailboxes).enumerate() {
         let pillars = owned(index, posts.len(), cluster.pillars);
         let configs = pillars.map(|pillar| cluster.pillar_config(me, pillar)).collect();
         let singly = cluster.replies == Replies::Each;
         let worker = Worker {
+            me,
             node: Node::new(configs, &pool, usize::from(cluster.bundle), singly, wake(&transport)),
             transport,
             mailbox,
@@ -89,12 +92,12 @@ pub(super) fn start<A: Application>(replica: Replica, application: A) -> Result<
                 .map(|(other, post)| (other != index).then(|| post.post()))
                 .collect(),
             workers: posts.len(),
-            clock: Clock::start(),
+            clock,
             links: Links::new(u16::try_from(cluster.n()).expect("n fits 16 bits")),
-            refused: RefusalLog::default(),
+            refused: RefusalLog::new(settings.keyring.replicas().try_into().expect("n fits 16 bits")),
         };
         let name = format!("worker-{index}");
-        running.threads.push(spawn(&name, me, plan.worker_core(index), &ended_sender, || worker.run())?);
+        running.threads.push(spawner.spawn(&name, plan.worker_core(index), || worker.run())?);
     }
     Ok(running)
 }
@@ -216,20 +219,27 @@ fn crypto_pool(plan: &ThreadPlan, settings: &Settings) -> Pool {
     std::thread::spawn(make).join().expect("making a pool doesn't panic")
 }
 
-fn spawn(
-    name: &str,
-    replica: ReplicaId,
-    core: Option<usize>,
-    ended: &Ended,
-    body: impl FnOnce() -> std::io::Result<()> + Send + 'static,
-) -> std::io::Result<JoinHandle<()>> {
-    let ended = ended.clone();
-    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        if let Some(core) = core
-            && let Err(error) = pin(core)
-        {
-            tracing::warn!(%error, "not pinned");
-        }
-        report_end(replica, &ended, body);
-    })
+/// Starts a replica's threads.
+struct Spawner {
+    inquiry: Arc<Inquiry>,
+    ended: Sender<Result<(), ReplicaFailed>>,
+}
+
+impl Spawner {
+    fn spawn(
+        &self,
+        name: &str,
+        core: Option<usize>,
+        body: impl FnOnce() -> std::io::Result<()> + Send + 'static,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let (inquiry, ended) = (Arc::clone(&self.inquiry), self.ended.clone());
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            if let Some(core) = core
+                && let Err(error) = pin(core)
+            {
+                tracing::warn!(%error, "not pinned");
+            }
+            report_end(&inquiry, &ended, body);
+        })
+    }
 }

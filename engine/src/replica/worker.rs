@@ -1,12 +1,11 @@
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use hypostyle_app_api::{ClientId, Now, PillarId, ReplicaId};
 use hypostyle_net::{ConnectionId, Event, Payload, Peer, Reject, Role, Transport};
-use hypostyle_pillars::Target;
 use hypostyle_pillars::message::PeerFrame;
+use hypostyle_pillars::{Source, Target};
 
 use super::clock::Clock;
 use super::mail::{Mail, Mailbox, Post};
@@ -20,6 +19,7 @@ use crate::status::{PartialStatus, PillarStatus};
 /// A worker's thread: it owns some pillars and their sockets. A turn: read each ready socket, verify, step, execute if
 /// the executor is here, seal, one write per touched socket. It moves bytes and time and decides nothing.
 pub(crate) struct Worker<A: Application> {
+    pub(crate) me: ReplicaId,
     pub(crate) node: Node,
     pub(crate) transport: Transport,
     pub(crate) mailbox: Mailbox,
@@ -58,14 +58,16 @@ enum Left {
 
 /// Bytes read from one connection in a turn before the others have theirs.
 const READ_BUDGET: usize = 64 * 1024;
-/// Messages on the crypto threads beyond which nothing more is read.
+/// Messages on the crypto threads beyond which clients aren't read.
 const CRYPTO_PENDING_MAX: usize = hypostyle_crypto::DESK_MESSAGES_MAX / 2;
 /// Bodies and large frames from this size on are written from where they lie.
 const SHARED_MIN: usize = 4096;
-/// Operations executed in a turn before the sockets have theirs.
-pub(crate) const EXECUTE_BUDGET: usize = 1024;
+/// Operations executed before somebody looks at the clock or the mail.
+pub(crate) const EXECUTE_BUDGET: usize = 256;
+/// Time spent executing in a turn before the sockets have theirs.
+const EXECUTE_TIME: Duration = Duration::from_millis(1);
 /// How soon a full mailbox of another thread is tried again.
-const RETRY: Duration = Duration::from_millis(1);
+pub(crate) const RETRY: Duration = Duration::from_millis(1);
 
 impl<A: Application> Worker<A> {
     /// Turns until told to stop.
@@ -78,17 +80,18 @@ impl<A: Application> Worker<A> {
             let timeout = self.timeout(left);
             self.transport.poll(self.clock.now().instant, timeout)?;
             self.mailbox.awake();
-            let now = self.clock.now();
-            match self.turn(now) {
-                ControlFlow::Continue(after) => left = after,
-                ControlFlow::Break(()) => return Ok(()),
+            if self.mailbox.is_stopped() {
+                return Ok(());
             }
+            left = self.turn(self.clock.now());
         }
     }
 
     /// How long to sleep: not at all while there is work.
     fn timeout(&self, left: Left) -> Option<Duration> {
-        let work = left == Left::Work || !self.links.ready.is_empty() || self.node.is_busy();
+        // Clients that wait for the crypto threads are read when these wake this one.
+        let readable = !self.links.ready.is_empty() && self.node.crypto_pending() <= CRYPTO_PENDING_MAX;
+        let work = left == Left::Work || readable || self.node.is_busy();
         if work || !self.mailbox.may_sleep() {
             return Some(Duration::ZERO);
         }
@@ -99,13 +102,12 @@ impl<A: Application> Worker<A> {
         Some(next.since(now))
     }
 
-    /// One turn; `Break` at the end.
-    fn turn(&mut self, now: Now) -> ControlFlow<(), Left> {
+    fn turn(&mut self, now: Now) -> Left {
         while let Some(event) = self.transport.event() {
             self.on_event(now, event);
         }
         while let Some(mail) = self.mailbox.take() {
-            self.on_mail(now, mail)?;
+            self.on_mail(now, mail);
         }
         self.read(now);
         self.node.take_finished(now);
@@ -113,14 +115,15 @@ impl<A: Application> Worker<A> {
         self.route();
         let more = self.execute(now);
         self.node.seal(now);
-        self.route();
+        // What sealing completed may be executed here: in the next turn.
+        let more = self.route() || more;
         self.transport.flush();
         let delivered = self.deliver();
-        ControlFlow::Continue(match (more, delivered) {
+        match (more, delivered) {
             (true, _) => Left::Work,
             (false, false) => Left::Mail,
             (false, true) => Left::Nothing,
-        })
+        }
     }
 
     fn on_event(&mut self, now: Now, event: Event) {
@@ -135,7 +138,7 @@ impl<A: Application> Worker<A> {
             Event::Down { id, peer, pillar, reason } => {
                 self.links.down(id);
                 if peer.role == Role::Replica {
-                    tracing::info!(peer = peer.id, %pillar, reason, "link down");
+                    self.refused.note_lost(now.instant, peer, pillar, &reason);
                 }
             }
             Event::Arrived(arrival) => {
@@ -150,7 +153,7 @@ impl<A: Application> Worker<A> {
         }
     }
 
-    fn on_mail(&mut self, now: Now, mail: Mail) -> ControlFlow<()> {
+    fn on_mail(&mut self, now: Now, mail: Mail) {
         match mail {
             Mail::Demand(demand) => self.node.demand(now, demand),
             Mail::Report(report) => self.node.executor_report(now, report),
@@ -161,9 +164,7 @@ impl<A: Application> Worker<A> {
             }
             Mail::Arrived(arrival) => self.transport.adopt(*arrival),
             Mail::Query(query) => self.answer(query),
-            Mail::Stop => return ControlFlow::Break(()),
         }
-        ControlFlow::Continue(())
     }
 
     /// Reads every ready connection, each up to its budget.
@@ -173,7 +174,8 @@ impl<A: Application> Worker<A> {
             let Some((peer, pillar)) = links.connections.get(&id).copied() else {
                 continue;
             };
-            if node.crypto_pending() > CRYPTO_PENDING_MAX {
+            // Replicas are read all the same: their seals are verified before any client's signature.
+            if peer.role == Role::Client && node.crypto_pending() > CRYPTO_PENDING_MAX {
                 links.ready.push(id);
                 continue;
             }
@@ -188,9 +190,10 @@ impl<A: Application> Worker<A> {
         }
     }
 
-    /// Hands on what the node wants done.
-    fn route(&mut self) {
-        let Self { node, transport, links, executor, others, .. } = self;
+    /// Hands on what the node wants done. Whether the executor here got anything.
+    fn route(&mut self) -> bool {
+        let Self { node, transport, links, executor, others, me, .. } = self;
+        let mut executable = false;
         for output in node.outputs() {
             match output {
                 NodeOutput::ToPeers { pillar, to, message } => links.send(transport, pillar, to, &message),
@@ -200,24 +203,38 @@ impl<A: Application> Worker<A> {
                     }
                 }
                 NodeOutput::ToExecutor(input) => match executor {
-                    ExecutorLink::Local(seat) => seat.take(input),
-                    // Of all inputs lookups alone are not bounded by the window; their clients ask again.
-                    ExecutorLink::Queue { post, .. } if post.is_congested() && input.is_lookup() => {}
+                    ExecutorLink::Local(seat) => {
+                        executable = true;
+                        seat.take(input);
+                    }
+                    ExecutorLink::Queue { post, .. } if post.is_congested() && input.comes_again(*me) => {}
                     ExecutorLink::Queue { inputs, .. } => inputs.push(input),
                 },
+                NodeOutput::Close { pillar, source, reason } => {
+                    if let Some(id) = links.connection(pillar, source) {
+                        transport.close(id, reason);
+                    }
+                }
                 NodeOutput::Demand(demand) => {
                     others.iter_mut().flatten().for_each(|post| post.send(Mail::Demand(demand)));
                 }
             }
         }
+        executable
     }
 
     /// Runs the executor if it is here. Whether it has more to do.
     fn execute(&mut self, now: Now) -> bool {
         let ExecutorLink::Local(seat) = &mut self.executor else {
+            drop(self.node.spent_replies());
             return false;
         };
-        let more = seat.run(EXECUTE_BUDGET);
+        let begun = self.clock.now().instant;
+        self.node.spent_replies().for_each(|group| seat.recycle(group));
+        let mut more = seat.run(EXECUTE_BUDGET);
+        while more && self.clock.now().instant.since(begun) < EXECUTE_TIME {
+            more = seat.run(EXECUTE_BUDGET);
+        }
         for (worker, report) in seat.reports() {
             match self.others.get_mut(worker) {
                 Some(Some(post)) => post.send(Mail::Report(report)),
@@ -318,8 +335,14 @@ impl Links {
     }
 
     fn readable(&mut self, id: ConnectionId) {
-        if !self.ready.contains(&id) {
-            self.ready.push(id);
+        // Announced once until it is read.
+        self.ready.push(id);
+    }
+
+    fn connection(&self, pillar: PillarId, source: Source) -> Option<ConnectionId> {
+        match source {
+            Source::Peer(replica) => self.peers.get(&(pillar, replica)).copied(),
+            Source::Client(client) => self.clients.get(&(pillar, client)).copied(),
         }
     }
 

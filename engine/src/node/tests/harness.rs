@@ -273,8 +273,8 @@ impl<A: Application> Member<A> {
                     replies.push(ReplyMessage::decode(reply).unwrap());
                 }
                 NodeOutput::ToExecutor(input) => self.seat.take(input),
-                // There is no other worker.
-                NodeOutput::Demand(_) => {}
+                // There is no connection to close and no other worker.
+                NodeOutput::Close { .. } | NodeOutput::Demand(_) => {}
             }
         }
     }
