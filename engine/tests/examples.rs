@@ -5,19 +5,17 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Builds an example, which does nothing when it is fresh, and says where it is.
+/// Where an example is, built: with the whole workspace, as `cargo verify` has done, so that nothing is built twice.
 fn example(name: &str) -> PathBuf {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--locked", "--package", "hypostyle", "--example", name]);
-    cargo.args(["--message-format", "json"]).args((!cfg!(debug_assertions)).then_some("--release"));
-    let built = cargo.stdin(Stdio::null()).stderr(Stdio::inherit()).output().unwrap();
-    assert!(built.status.success(), "{name} is not built");
+    cargo.args(["build", "--quiet", "--locked", "--workspace", "--examples", "--message-format", "json"]);
+    let built = cargo.args((!cfg!(debug_assertions)).then_some("--release"));
+    let built = built.stdin(Stdio::null()).stderr(Stdio::inherit()).output().unwrap();
+    assert!(built.status.success(), "the examples are not built");
     let messages = String::from_utf8(built.stdout).unwrap();
     let messages = messages.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let executables: Vec<_> =
-        messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).collect();
-    assert_eq!(executables.len(), 1, "{executables:?}");
-    executables[0].clone()
+    let mut examples = messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    examples.find(|path| path.file_stem().is_some_and(|stem| stem == name)).expect("an example of this name")
 }
 
 fn run(name: &str, arguments: &[&str]) -> String {
