@@ -2,7 +2,6 @@
 //! test delivers it, changes it, or loses it.
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,7 +80,7 @@ impl<A: Application> Stepped<A> {
         let keys = |count: u16| (0..count).map(|_| SigningKey::generate(Suite::Ed25519)).collect::<Vec<_>>();
         let (replica_keys, client_keys) = (keys(replicas), keys(2));
         let public = |keys: &[SigningKey]| keys.iter().map(SigningKey::public).collect::<Vec<_>>();
-        let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let address = |port: u16| ([127, 0, 0, 1], port).into();
         let addresses: Vec<_> =
             (1..=replicas).map(|port| (address(port), address(port + replicas))).collect();
         let mut config = ClusterConfig::local(&addresses, &public(&replica_keys), &public(&client_keys));
