@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::order_log::OrderEntry;
 use crate::status::ReplicaStatus;
 
-pub use source::{Query, StatusSource, Unanswered};
+pub use source::{Detail, Query, StatusSource, Unanswered};
 
 /// The control thread with its listener. Dropping it ends both.
 #[derive(Debug)]
@@ -95,9 +95,9 @@ struct Desk {
 }
 
 impl Desk {
-    async fn status(&self) -> Result<ReplicaStatus, Unanswered> {
+    async fn status(&self, detail: Detail) -> Result<ReplicaStatus, Unanswered> {
         let _asking = self.asking.acquire().await.map_err(|_| Unanswered)?;
-        source::status(&*self.source).await
+        source::status(&*self.source, detail).await
     }
 
     async fn order(&self) -> Result<Vec<OrderEntry>, Unanswered> {
@@ -117,7 +117,7 @@ fn router(source: Arc<dyn StatusSource>) -> Router {
 }
 
 async fn status(State(desk): State<Desk>) -> Result<Response, Unanswered> {
-    Ok(axum::Json(desk.status().await?).into_response())
+    Ok(axum::Json(desk.status(Detail::State).await?).into_response())
 }
 
 /// A JSON array with a line for each entry.
@@ -127,18 +127,18 @@ async fn order_log(State(desk): State<Desk>) -> Result<Response, Unanswered> {
 }
 
 async fn scrape(State(desk): State<Desk>) -> Result<Response, Unanswered> {
-    let text = metrics::encode(&desk.status().await?);
+    let text = metrics::encode(&desk.status(Detail::Counters).await?);
     Ok(typed("application/openmetrics-text; version=1.0.0; charset=utf-8", text))
 }
 
 /// Every thread answers.
 async fn livez(State(desk): State<Desk>) -> Result<&'static str, Unanswered> {
-    desk.status().await.map(|_| "ok\n")
+    desk.status(Detail::Counters).await.map(|_| "ok\n")
 }
 
 /// Every pillar has links to a quorum. `?verbose` names each pillar's.
 async fn readyz(State(desk): State<Desk>, RawQuery(query): RawQuery) -> Result<Response, Unanswered> {
-    let status = desk.status().await?;
+    let status = desk.status(Detail::Counters).await?;
     let code = if status.ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let verbose =
         query.is_some_and(|query| query.split('&').any(|part| part.split('=').next() == Some("verbose")));

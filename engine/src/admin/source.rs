@@ -10,15 +10,24 @@ use crate::status::{PartialStatus, ReplicaStatus};
 #[derive(Debug)]
 pub enum Query {
     /// What it knows of the replica's status.
-    Status(oneshot::Sender<PartialStatus>),
+    Status(Detail, oneshot::Sender<PartialStatus>),
     /// The recent order; the thread the executor runs on knows it.
     OrderLog(oneshot::Sender<Vec<OrderEntry>>),
+}
+
+/// How much to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Counters and progress: what probes and scrapers ask for, again and again.
+    Counters,
+    /// The digest of the present state too, which the application may have to compute.
+    State,
 }
 
 /// A replica's threads, as the admin listener asks them. Nothing here may wait.
 pub trait StatusSource: Send + Sync + 'static {
     /// Asks every thread for its part.
-    fn ask_status(&self) -> Vec<oneshot::Receiver<PartialStatus>>;
+    fn ask_status(&self, detail: Detail) -> Vec<oneshot::Receiver<PartialStatus>>;
     /// Asks for the order; one of those asked answers.
     fn ask_order(&self) -> Vec<oneshot::Receiver<Vec<OrderEntry>>>;
     /// The whole of the parts.
@@ -33,10 +42,10 @@ pub struct Unanswered;
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// What every thread tells, put together.
-pub(super) async fn status(source: &dyn StatusSource) -> Result<ReplicaStatus, Unanswered> {
+pub(super) async fn status(source: &dyn StatusSource, detail: Detail) -> Result<ReplicaStatus, Unanswered> {
     let deadline = Instant::now() + ANSWER;
     let mut parts = Vec::new();
-    for answer in source.ask_status() {
+    for answer in source.ask_status(detail) {
         parts.push(timeout_at(deadline, answer).await.map_err(|_| Unanswered)?.map_err(|_| Unanswered)?);
     }
     Ok(source.assemble(parts))

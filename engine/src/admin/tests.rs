@@ -10,8 +10,8 @@ type Thread = Box<dyn Fn(Query) + Send + Sync>;
 struct Threads(Vec<Thread>);
 
 impl StatusSource for Threads {
-    fn ask_status(&self) -> Vec<oneshot::Receiver<PartialStatus>> {
-        self.0.iter().map(|thread| put(thread, Query::Status)).collect()
+    fn ask_status(&self, detail: Detail) -> Vec<oneshot::Receiver<PartialStatus>> {
+        self.0.iter().map(|thread| put(thread, |answer| Query::Status(detail, answer))).collect()
     }
 
     fn ask_order(&self) -> Vec<oneshot::Receiver<Vec<OrderEntry>>> {
@@ -34,7 +34,7 @@ fn put<T>(thread: &Thread, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> o
 /// A worker of one pillar.
 fn worker(peers: u16) -> Thread {
     Box::new(move |query| {
-        if let Query::Status(answer) = query {
+        if let Query::Status(_, answer) = query {
             let pillars = vec![PillarStatus { peers, decided: 9, ..PillarStatus::default() }];
             let counters = BTreeMap::from([("frames in".to_owned(), 5)]);
             let refusals = BTreeMap::from([("peer 2: bad \"seal\"".to_owned(), 3)]);
@@ -45,7 +45,7 @@ fn worker(peers: u16) -> Thread {
 
 fn executor() -> Thread {
     Box::new(|query| match query {
-        Query::Status(answer) => {
+        Query::Status(_, answer) => {
             let execution = Some(ExecutionStatus { executed_operations: 70, ..ExecutionStatus::default() });
             answer.send(PartialStatus { execution, ..PartialStatus::default() }).unwrap();
         }

@@ -34,8 +34,11 @@ pub(crate) struct Node {
     scratch: Vec<Output>,
     /// Reply groups that were sent: the executor uses their memory again.
     spent: Vec<ReplyGroup>,
-    /// Whether a pillar got an input since the last tick that may let it propose.
+    /// Whether something happened since the last tick that may let a pillar propose: a slot was decided or is demanded,
+    /// the window moved. No deadline announces it.
     ticks_again: bool,
+    /// Whose signature didn't verify, until somebody acts on it.
+    faulty: Option<Source>,
     /// Client requests are copied out of the worker's read buffer once, into chunks of this.
     arena: BytesMut,
     pub(crate) counters: Counters,
@@ -85,6 +88,8 @@ pub(crate) type Refusal = &'static str;
 
 /// The first byte of a frame between client and replica.
 pub(crate) const CLIENT_FRAME: u8 = 1;
+
+const FAULTY: Refusal = "a signature does not verify";
 
 /// Where a message that is being verified came from.
 struct Context {
@@ -140,6 +145,7 @@ impl Node {
             scratch: Vec::new(),
             spent: Vec::new(),
             ticks_again: false,
+            faulty: None,
             arena: BytesMut::new(),
         }
     }
@@ -158,13 +164,15 @@ impl Node {
         };
         match PeerFrame::decode(payload, &self.limits) {
             Ok(PeerFrame::Message(message)) => self.admit(now, pillar, source, message),
-            Ok(PeerFrame::Status(status)) => self.step(now, pillar, Input::Status(from, status)),
+            Ok(PeerFrame::Status(status)) => {
+                self.step(now, pillar, Input::Status(from, status));
+                ControlFlow::Continue(())
+            }
             Err(malformed) => {
                 self.counters.refuse(source, Rejected::Malformed);
-                return ControlFlow::Break(malformed.what);
+                ControlFlow::Break(malformed.what)
             }
         }
-        ControlFlow::Continue(())
     }
 
     /// The payload of a frame that came over a client's connection. `Break` says why it is to be closed.
@@ -188,10 +196,9 @@ impl Node {
             Ok(request) => self.admit(now, pillar, source, Message::Request(request)),
             Err(malformed) => {
                 self.counters.refuse(source, Rejected::Malformed);
-                return ControlFlow::Break(malformed.what);
+                ControlFlow::Break(malformed.what)
             }
         }
-        ControlFlow::Continue(())
     }
 
     /// The link to a peer came up.
@@ -240,8 +247,8 @@ impl Node {
                     // this is faulty.
                     self.counters.refuse(context.source, Rejected::BadSignature);
                     let pillar = self.pillars[context.pillar].config().pillar;
-                    let reason = "a signature does not verify";
-                    self.outputs.push(NodeOutput::Close { pillar, source: context.source, reason });
+                    self.outputs.push(NodeOutput::Close { pillar, source: context.source, reason: FAULTY });
+                    self.faulty = Some(context.source);
                 }
                 Finished::Signed { ticket, signature } => self.signed(now, ticket, signature),
             }
@@ -310,7 +317,8 @@ impl Node {
         self.arena.split().freeze()
     }
 
-    fn admit(&mut self, now: Now, pillar: usize, source: Source, message: Message) {
+    /// Breaks when the message proves its sender faulty: nothing more is read from it.
+    fn admit(&mut self, now: Now, pillar: usize, source: Source, message: Message) -> ControlFlow<Refusal> {
         match self.pillars[pillar].admit(source, &message) {
             Admission::Verify => self.verify(now, pillar, source, message),
             Admission::Drop(reason) => self.counters.refuse(source, reason),
@@ -326,6 +334,10 @@ impl Node {
                     self.outputs.push(NodeOutput::ToExecutor(ExecutorInput::Lookup(lookup)));
                 }
             }
+        }
+        match self.faulty.take() {
+            Some(faulty) if faulty == source => ControlFlow::Break(FAULTY),
+            _ => ControlFlow::Continue(()),
         }
     }
 
@@ -347,8 +359,7 @@ impl Node {
     fn step(&mut self, now: Now, pillar: usize, input: Input) {
         self.inputs.push_back((pillar, input));
         while let Some((index, input)) = self.inputs.pop_front() {
-            // What these demand or allow is proposed at the next tick, which no deadline announces.
-            self.ticks_again |= matches!(input, Input::Demand(_) | Input::Stable(_) | Input::Sealed(_));
+            self.ticks_again |= matches!(input, Input::Stable(_));
             let mut outputs = std::mem::take(&mut self.scratch);
             self.pillars[index].step(now, input, &mut outputs);
             outputs.drain(..).for_each(|output| self.dispatch(index, output));
@@ -368,10 +379,12 @@ impl Node {
             Output::Forward(to, request) => to_peers(Target::Peer(to), PeerMessage::Request(request)),
             Output::CheckpointVote(vote) => NodeOutput::ToExecutor(ExecutorInput::CheckpointVote(vote)),
             Output::Decided(decided) => {
+                self.ticks_again = true;
                 self.count_decided(&decided);
                 NodeOutput::ToExecutor(ExecutorInput::Decided(decided))
             }
             Output::Demand(demand) => {
+                self.ticks_again = true;
                 let siblings = (0..self.pillars.len()).filter(|sibling| *sibling != index);
                 self.inputs.extend(siblings.map(|sibling| (sibling, Input::Demand(demand))));
                 NodeOutput::Demand(demand)

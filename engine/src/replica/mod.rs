@@ -130,6 +130,9 @@ impl Replica {
     /// Starts the replica's threads with `application` at its initial state. When nothing can fail any more but the
     /// system itself, the home's genesis token is used up.
     ///
+    /// The first start in a process puts a panic hook before the one that is there: a panic of the application, which is
+    /// caught and answered, is logged now and then instead of each time.
+    ///
     /// # Errors
     /// When an address is taken, or the system gives no thread.
     pub fn start<A: Application>(self, application: A) -> Result<RunningReplica, StartError> {

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::ExtraCounters;
 use super::mail::{Mail, Postbox};
-use crate::admin::{AdminServer, Query, StatusSource};
+use crate::admin::{AdminServer, Detail, Query, StatusSource};
 use crate::config::genesis::HomeLock;
 use crate::order_log::OrderEntry;
 use crate::status::{PartialStatus, ReplicaStatus};
@@ -53,7 +53,7 @@ impl RunningReplica {
     /// On a thread of a tokio runtime that runs async code: call it in `spawn_blocking` there.
     #[must_use]
     pub fn status(&self) -> ReplicaStatus {
-        let answers = self.inquiry.ask_status();
+        let answers = self.inquiry.ask_status(Detail::State);
         let parts = answers.into_iter().filter_map(|answer| answer.blocking_recv().ok()).collect();
         self.inquiry.assemble(parts)
     }
@@ -134,8 +134,8 @@ impl Inquiry {
 }
 
 impl StatusSource for Inquiry {
-    fn ask_status(&self) -> Vec<oneshot::Receiver<PartialStatus>> {
-        self.everyone().map(|thread| ask(thread, Query::Status)).collect()
+    fn ask_status(&self, detail: Detail) -> Vec<oneshot::Receiver<PartialStatus>> {
+        self.everyone().map(|thread| ask(thread, |answer| Query::Status(detail, answer))).collect()
     }
 
     fn ask_order(&self) -> Vec<oneshot::Receiver<Vec<OrderEntry>>> {

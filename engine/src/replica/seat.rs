@@ -8,7 +8,7 @@ use hypostyle_pillars::Executed;
 use super::mail::{Mail, Mailbox, Post, Postbox};
 use super::worker::{EXECUTE_BUDGET, RETRY};
 use crate::Application;
-use crate::admin::Query;
+use crate::admin::{Detail, Query};
 use crate::config::ClusterConfig;
 use crate::executor::{ExecutedSlot, Executor, ExecutorCounters, ExecutorOutbox, ExecutorSettings, Output};
 use crate::node::{ExecutorInput, ExecutorReport};
@@ -93,7 +93,7 @@ impl<A: Application> Seat<A> {
         self.order.recent()
     }
 
-    pub(crate) fn add_status(&mut self, status: &mut PartialStatus) {
+    pub(crate) fn add_status(&mut self, detail: Detail, status: &mut PartialStatus) {
         let position = self.executor.position().0;
         let (stable_round, stable_digest) = self.executor.stable();
         let counters = self.executor.counters();
@@ -104,7 +104,10 @@ impl<A: Application> Seat<A> {
             stable_round: stable_round.0,
             stable_digest: stable_digest.to_string(),
             state_round: position / u64::from(self.pillars),
-            state_digest: self.executor.state_digest().to_string(),
+            state_digest: match detail {
+                Detail::State => self.executor.state_digest().to_string(),
+                Detail::Counters => String::new(),
+            },
         });
     }
 
@@ -209,9 +212,9 @@ impl<A: Application> ExecutorThread<A> {
 fn answer<A: Application>(seat: &mut Seat<A>, query: Query) {
     // Whoever asked may have gone.
     match query {
-        Query::Status(answer) => {
+        Query::Status(detail, answer) => {
             let mut status = PartialStatus::default();
-            seat.add_status(&mut status);
+            seat.add_status(detail, &mut status);
             let _ = answer.send(status);
         }
         Query::OrderLog(answer) => {

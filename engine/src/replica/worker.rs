@@ -261,10 +261,10 @@ impl<A: Application> Worker<A> {
 
     fn answer(&mut self, query: Query) {
         match query {
-            Query::Status(answer) => {
+            Query::Status(detail, answer) => {
                 let mut status = self.status();
                 if let ExecutorLink::Local(seat) = &mut self.executor {
-                    seat.add_status(&mut status);
+                    seat.add_status(detail, &mut status);
                 }
                 // Whoever asked may have gone.
                 let _ = answer.send(status);

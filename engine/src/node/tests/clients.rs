@@ -105,7 +105,7 @@ fn another_clients_id_over_ones_own_connection() {
     let own = cluster.request(0, 1, 0, "in my own");
     let forged = Bytes::from([&own[..own.len() - 64], &others[others.len() - 64..]].concat());
     for to in ALL {
-        cluster.submit(0, to, &forged);
+        assert!(cluster.client_frame(0, to, &client_frame(&forged)).is_break(), "its connection ends");
         assert_eq!(cluster.refused(ReplicaId(to), "client 0", Rejected::BadSignature), 1);
     }
     cluster.run();

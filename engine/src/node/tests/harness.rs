@@ -203,7 +203,7 @@ impl<A: Application> Stepped<A> {
     /// How many operations a replica has executed, up to where, and to what state.
     pub(super) fn executed(&mut self, replica: ReplicaId) -> (u64, Position, Digest) {
         let mut status = PartialStatus::default();
-        self.members[replica.index()].seat.add_status(&mut status);
+        self.members[replica.index()].seat.add_status(crate::admin::Detail::State, &mut status);
         let execution = status.execution.unwrap();
         let digest = Digest::from_hex(&execution.state_digest).unwrap();
         (execution.executed_operations, Position(execution.executed_position), digest)
@@ -212,7 +212,7 @@ impl<A: Application> Stepped<A> {
     /// A counter of a replica's executor.
     pub(super) fn counter(&mut self, replica: ReplicaId, name: &str) -> u64 {
         let mut status = PartialStatus::default();
-        self.members[replica.index()].seat.add_status(&mut status);
+        self.members[replica.index()].seat.add_status(crate::admin::Detail::State, &mut status);
         status.counters[name]
     }
 
