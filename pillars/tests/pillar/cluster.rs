@@ -188,11 +188,18 @@ impl Cluster {
 
     /// Delivers in order of sending until nothing is left to deliver or to seal.
     pub(crate) fn run(&mut self) {
+        self.run_without(|_, _| false);
+    }
+
+    /// The same, but loses some frames.
+    pub(crate) fn run_without(&mut self, lost: impl Fn(&Self, &Envelope) -> bool) {
         for _ in 0..TURNS_MAX {
             let unsealed = self.up().into_iter().find(|id| self.has_unsealed(*id));
             if !self.wire.is_empty() {
                 let envelope = self.wire.remove(0);
-                self.deliver(&envelope);
+                if !lost(self, &envelope) {
+                    self.deliver(&envelope);
+                }
             } else if let Some(id) = unsealed {
                 self.seal(id);
             } else {

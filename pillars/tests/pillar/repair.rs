@@ -124,25 +124,36 @@ fn a_body_above_a_mebibyte_is_sent_again() {
 }
 
 #[test]
-fn checkpoints_lost_at_the_high_watermark_are_told_again() {
+fn checkpoints_lost_at_the_high_watermark_are_told_again_and_again() {
     let mut cluster = Cluster::new(Config { batch_max: 1, ..config(4, 1) });
     cluster.bundle = 1;
     for number in 1..=20 {
         cluster.submit(0, cluster.keys.lone(0, number));
     }
-    while !cluster.wire.is_empty() || cluster.ids().any(|id| cluster.has_unsealed(id)) {
-        cluster.wire.retain(|envelope| !holds_checkpoint(&cluster.config, &envelope.frame));
-        match cluster.wire.is_empty() {
-            false => {
-                let envelope = cluster.wire.remove(0);
-                cluster.deliver(&envelope);
-            }
-            true => cluster.ids().for_each(|id| cluster.seal(id)),
-        }
+    for _ in 0..20 {
+        cluster.run_without(|cluster, envelope| holds_checkpoint(&cluster.config, &envelope.frame));
+        cluster.pass_deadline();
     }
     assert_eq!(cluster.frontier(0, 0), 16, "the high watermark");
     cluster.settle();
     cluster.assert_executed(&(1..=20).map(|number| (0, number)).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_late_checkpoint_that_is_lost_is_told_again() {
+    let mut cluster = Cluster::new(Config { batch_max: 1, ..config(4, 1) });
+    cluster.replicas.iter_mut().for_each(|replica| replica.executor.asleep = true);
+    for number in 1..=4 {
+        cluster.submit(0, cluster.keys.lone(0, number));
+        cluster.run();
+    }
+    cluster.settle();
+    cluster.replicas.iter_mut().for_each(|replica| replica.executor.asleep = false);
+    cluster.ids().for_each(|id| cluster.tick(id));
+    cluster.run_without(|cluster, envelope| holds_checkpoint(&cluster.config, &envelope.frame));
+    assert!(cluster.replicas.iter().all(|replica| replica.executor.stable.0 == 0));
+    cluster.settle();
+    assert!(cluster.replicas.iter().all(|replica| replica.executor.stable.0 == 4));
 }
 
 fn holds_checkpoint(config: &Config, frame: &bytes::Bytes) -> bool {
