@@ -246,6 +246,40 @@ fn an_idle_link_beats_once_a_second_and_stays() {
 }
 
 #[test]
+fn who_spoke_while_we_were_away_is_not_silent() {
+    let (mut world, _) = World::pair(&Keys::new());
+    let now = world.now() + Duration::from_secs(2);
+    world.nodes[1].turn(now);
+    assert_eq!(world.nodes[1].transport.counters().heartbeats, 1);
+    // One long turn: the heartbeat lies in the socket, and only its end is seen.
+    world.skip(Duration::from_secs(60));
+    world.turn();
+    assert!(world.nodes[0].downs.is_empty(), "{:?}", world.nodes[0].downs);
+}
+
+#[test]
+fn who_answered_while_we_were_away_is_not_late() {
+    let keys = Keys::new();
+    let nodes = vec![Node::new(keys.settings(replica(0))), Node::new(keys.settings(replica(1)))];
+    let mut world = World::new(nodes);
+    let address = world.nodes[0].transport.listen(loopback(), Role::Replica).unwrap();
+    world.nodes[1].transport.dial(replica(0), PillarId(0), address);
+    // The handshake is over on one side; its last message is on its way to the other.
+    let now = world.now();
+    while world.nodes[0].up.is_empty() {
+        world.nodes[1].turn(now);
+        world.nodes[0].turn(now);
+    }
+    world.nodes[1].turn(now + Duration::from_secs(60));
+    assert_eq!(
+        (world.nodes[1].up.len(), world.nodes[1].refused.len()),
+        (1, 0),
+        "{:?}",
+        world.nodes[1].refused
+    );
+}
+
+#[test]
 fn a_waiting_poll_is_woken_from_another_thread() {
     let mut node = Node::new(Keys::new().settings(replica(0)));
     let waker = node.transport.wake_handle();

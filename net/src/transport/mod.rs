@@ -153,9 +153,9 @@ impl Transport {
         }
     }
 
-    /// One turn: what time demands, then one `epoll_wait` of at most `timeout` (none: until something happens), then
-    /// a bounded share of accepting and of handshakes. Doesn't wait while there are events to drain or work was left
-    /// over, and wakes for its own deadlines.
+    /// One turn: one `epoll_wait` of at most `timeout` (none: until something happens), a bounded share of accepting
+    /// and of handshakes, then what time demands. Doesn't wait while there are events to drain or work was left over,
+    /// and wakes for its own deadlines.
     ///
     /// # Errors
     /// When `epoll` fails: nothing a peer could cause.
@@ -163,11 +163,12 @@ impl Transport {
         self.now = now;
         self.announce_unfinished();
         self.dial_due();
-        self.expire();
-        self.beat();
         self.wait(timeout)?;
         self.accept();
         self.shake_hands();
+        // After the sockets: whoever spoke while we were away for long is neither silent nor late.
+        self.expire();
+        self.beat();
         Ok(())
     }
 
@@ -225,11 +226,7 @@ impl Transport {
         let timeout =
             if self.has_work() { Some(Duration::ZERO) } else { until.into_iter().chain(timeout).min() };
         let before = std::time::Instant::now();
-        self.counters.waits += 1;
-        match self.poll.poll(&mut self.ready, timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-            other => other?,
-        }
+        self.look_at_sockets(timeout)?;
         if timeout != Some(Duration::ZERO) {
             self.now = self.now + before.elapsed();
         }
@@ -239,6 +236,18 @@ impl Transport {
         }
         self.ready = ready;
         Ok(())
+    }
+
+    /// One `epoll_wait`; one more, which doesn't wait, when a stop of the process interrupts it: time may have passed.
+    fn look_at_sockets(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.counters.waits += 1;
+        match self.poll.poll(&mut self.ready, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.counters.waits += 1;
+                self.poll.poll(&mut self.ready, Some(Duration::ZERO))
+            }
+            other => other,
+        }
     }
 
     fn has_work(&self) -> bool {
