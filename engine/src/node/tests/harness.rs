@@ -80,8 +80,7 @@ impl<A: Application> Stepped<A> {
         let keys = |count: u16| (0..count).map(|_| SigningKey::generate(Suite::Ed25519)).collect::<Vec<_>>();
         let (replica_keys, client_keys) = (keys(replicas), keys(2));
         let public = |keys: &[SigningKey]| keys.iter().map(SigningKey::public).collect::<Vec<_>>();
-        // Nobody listens there.
-        let address = |port| format!("127.0.0.1:{port}").parse().unwrap();
+        let address = |port: u16| ([127, 0, 0, 1], port).into();
         let addresses: Vec<_> =
             (1..=replicas).map(|port| (address(port), address(port + replicas))).collect();
         let mut config = ClusterConfig::local(&addresses, &public(&replica_keys), &public(&client_keys));
@@ -204,7 +203,7 @@ impl<A: Application> Stepped<A> {
     /// How many operations a replica has executed, up to where, and to what state.
     pub(super) fn executed(&mut self, replica: ReplicaId) -> (u64, Position, Digest) {
         let mut status = PartialStatus::default();
-        self.members[replica.index()].seat.add_status(&mut status);
+        self.members[replica.index()].seat.add_status(crate::admin::Detail::State, &mut status);
         let execution = status.execution.unwrap();
         let digest = Digest::from_hex(&execution.state_digest).unwrap();
         (execution.executed_operations, Position(execution.executed_position), digest)
@@ -213,7 +212,7 @@ impl<A: Application> Stepped<A> {
     /// A counter of a replica's executor.
     pub(super) fn counter(&mut self, replica: ReplicaId, name: &str) -> u64 {
         let mut status = PartialStatus::default();
-        self.members[replica.index()].seat.add_status(&mut status);
+        self.members[replica.index()].seat.add_status(crate::admin::Detail::State, &mut status);
         status.counters[name]
     }
 
