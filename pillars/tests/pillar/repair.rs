@@ -125,18 +125,35 @@ fn a_body_above_a_mebibyte_is_sent_again() {
 
 #[test]
 fn checkpoints_lost_at_the_high_watermark_are_told_again_and_again() {
-    let mut cluster = Cluster::new(Config { batch_max: 1, ..config(4, 1) });
-    cluster.bundle = 1;
-    for number in 1..=20 {
-        cluster.submit(0, cluster.keys.lone(0, number));
+    for requests in [16, 20] {
+        let mut cluster = Cluster::new(Config { batch_max: 1, ..config(4, 1) });
+        cluster.bundle = 1;
+        for number in 1..=requests {
+            cluster.submit(0, cluster.keys.lone(0, number));
+        }
+        for _ in 0..20 {
+            cluster.run_without(|cluster, envelope| holds_checkpoint(&cluster.config, &envelope.frame));
+            cluster.pass_deadline();
+        }
+        assert_eq!(cluster.frontier(0, 0), 16, "the high watermark");
+        cluster.settle();
+        cluster.assert_executed(&(1..=requests).map(|number| (0, number)).collect::<Vec<_>>());
+        assert!(cluster.replicas.iter().all(|replica| replica.executor.stable.0 >= 16));
     }
-    for _ in 0..20 {
-        cluster.run_without(|cluster, envelope| holds_checkpoint(&cluster.config, &envelope.frame));
-        cluster.pass_deadline();
-    }
-    assert_eq!(cluster.frontier(0, 0), 16, "the high watermark");
+}
+
+#[test]
+fn a_proposal_that_misses_a_backup_without_which_there_is_no_quorum() {
+    let mut cluster = Cluster::new(config(4, 1));
+    cluster.down.insert(ReplicaId(3));
+    cluster.submit(0, cluster.keys.lone(0, 1));
+    let is_bundle = |frame: &[u8]| frame[0] == PeerFrame::BUNDLE;
+    cluster.seal(ReplicaId(0));
+    cluster.wire.retain(|e| !(is_bundle(&e.frame) && e.to == ReplicaId(2)));
+    cluster.run();
+    assert_eq!(cluster.said(ReplicaId(2), Kind::Prepare), 0);
     cluster.settle();
-    cluster.assert_executed(&(1..=20).map(|number| (0, number)).collect::<Vec<_>>());
+    cluster.assert_executed(&[(0, 1)]);
 }
 
 #[test]
