@@ -73,8 +73,8 @@ fn an_operation_is_executed_once_however_often_it_is_sent() {
     let client = client(&cluster);
     let pending: Vec<_> = (0..20).map(|_| client.send("once")).collect();
     pending.into_iter().for_each(|operation| assert_eq!(operation.wait().unwrap(), "once"));
-    assert!(cluster.received() > 20 * 4, "sent again");
     assert_eq!(cluster.executed(), [20; 4]);
+    assert!(cluster.received() >= 20 * (4 + 2), "all have heard it once, those who answered twice");
 }
 
 #[test]
