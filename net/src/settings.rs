@@ -27,13 +27,17 @@ pub struct Settings {
     pub summary: Bytes,
     /// Longest payload of a frame between replicas, in bytes.
     pub frame_max_replica: usize,
-    /// Longest payload of a frame between a replica and a client, in bytes.
-    pub frame_max_client: usize,
-    /// Most bytes waiting to be written on one connection, but at least one longest frame.
+    /// Longest payload of a frame from a client to a replica.
+    pub frame_max_request: usize,
+    /// Longest payload of a frame from a replica to a client.
+    pub frame_max_reply: usize,
+    /// Most bytes waiting to be written on one connection, but at least one longest frame; from a replica to a client
+    /// no more than four.
     pub write_buffer_max: usize,
-    /// Most accepted connections in the middle of their handshake. Once reached, each newer one displaces the oldest.
+    /// Most connections this transport has accepted that are in the middle of their handshake. Once reached, each
+    /// newer one displaces the oldest.
     pub handshakes_max: usize,
-    /// Most connections of all kinds.
+    /// Most connections of this transport, of all kinds.
     pub connections_max: usize,
     /// How long a handshake may take, from `connect` or `accept` on.
     pub handshake_timeout: Duration,
@@ -45,11 +49,12 @@ pub struct Settings {
 
 impl Settings {
     pub(crate) fn check(&self) -> io::Result<()> {
+        let frame_max = self.frame_max_replica.max(self.frame_max_request).max(self.frame_max_reply);
         let fault = if self.me != self.identity.signer().into() {
             "the identity is not ours"
         } else if self.summary.len() > SUMMARY_MAX {
             "the configuration summary exceeds 16 KiB"
-        } else if self.frame_max_replica.max(self.frame_max_client) > 1 << 30 {
+        } else if frame_max > 1 << 30 {
             "a frame limit exceeds 1 GiB"
         } else if self.handshakes_max == 0 || self.connections_max == 0 {
             "a limit of connections is 0"
@@ -61,17 +66,28 @@ impl Settings {
 
     /// The limits of a connection between us, as `me`, and `peer`.
     pub(crate) fn limits(&self, me: Peer, peer: Peer) -> Limits {
-        let (payload_max, trailer) = match (me.role, peer.role) {
-            (Role::Replica, Role::Replica) => (self.frame_max_replica, TAG_LEN),
-            _ => (self.frame_max_client, 0),
+        let (receive_max, send_max, trailer) = match (me.role, peer.role) {
+            (Role::Replica, Role::Replica) => (self.frame_max_replica, self.frame_max_replica, TAG_LEN),
+            (Role::Replica, Role::Client) => (self.frame_max_request, self.frame_max_reply, 0),
+            (Role::Client, _) => (self.frame_max_reply, self.frame_max_request, 0),
         };
-        Limits { payload_max, write_max: self.write_buffer_max.max(HEADER_LEN + payload_max + trailer) }
+        let longest = HEADER_LEN + send_max + trailer;
+        // Clients are many, and one that doesn't read asks again what it missed.
+        let most = match peer.role {
+            Role::Replica => self.write_buffer_max,
+            Role::Client => self.write_buffer_max.min(4 * longest),
+        };
+        Limits { receive_max, send_max, write_max: most.max(longest) }
     }
 }
 
 /// What one connection may hold.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    pub(crate) payload_max: usize,
+    /// Longest payload received.
+    pub(crate) receive_max: usize,
+    /// Longest payload sent.
+    pub(crate) send_max: usize,
+    /// Most bytes waiting to be written.
     pub(crate) write_max: usize,
 }

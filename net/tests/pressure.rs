@@ -69,7 +69,7 @@ fn a_frame_over_the_limit_is_dropped_and_counted_not_sent() {
 fn a_frame_over_the_receivers_limit_closes_the_link() {
     let keys = Keys::new();
     let mut settings = keys.settings(replica(0));
-    settings.frame_max_client = 1000;
+    settings.frame_max_request = 1000;
     let mut world = World::new(vec![Node::new(settings), Node::new(keys.settings(client(0)))]);
     let address = world.nodes[0].transport.listen(loopback(), Role::Client).unwrap();
     world.nodes[1].transport.dial(replica(0), PillarId(0), address);
@@ -91,4 +91,42 @@ fn sending_to_a_connection_that_is_gone_is_counted() {
     assert_eq!(world.nodes[0].transport.counters().frames_dropped, 1);
     world.until("and its place is taken by another", |w| w.nodes[0].up.len() == 2);
     assert!(!world.nodes[0].transport.send(id, &[b"late"]));
+}
+
+#[test]
+fn a_client_that_does_not_read_holds_four_replies_at_most() {
+    const REPLY: usize = 10_000;
+    let keys = Keys::new();
+    let mut settings = keys.settings(replica(0));
+    settings.frame_max_reply = REPLY;
+    let mut world = World::new(vec![Node::new(settings), Node::new(keys.settings(client(0)))]);
+    let address = world.nodes[0].transport.listen(loopback(), Role::Client).unwrap();
+    world.nodes[1].transport.dial(replica(0), PillarId(0), address);
+    world.until("up", |w| w.nodes.iter().all(|node| node.up.len() == 1));
+    let id = world.nodes[0].link(client(0), 0);
+    let transport = &mut world.nodes[0].transport;
+    assert!(!transport.send(id, &[&[0; REPLY + 1]]));
+    let taken = (0..10).filter(|_| transport.send(id, &[&[0; REPLY]])).count();
+    assert_eq!((taken, transport.buffered(id)), (4, 4 * (4 + REPLY)));
+    // Not what limits the client, who may have many requests under way.
+    let id = world.nodes[1].link(replica(0), 0);
+    let taken = (0..100).filter(|_| world.nodes[1].transport.send(id, &[&[0; REPLY]])).count();
+    assert_eq!(taken, 100);
+}
+
+#[test]
+fn a_replica_takes_no_request_as_long_as_a_reply() {
+    let keys = Keys::new();
+    let mut settings = keys.settings(replica(0));
+    settings.frame_max_request = 1000;
+    let mut world = World::new(vec![Node::new(settings), Node::new(keys.settings(client(0)))]);
+    let address = world.nodes[0].transport.listen(loopback(), Role::Client).unwrap();
+    world.nodes[1].transport.dial(replica(0), PillarId(0), address);
+    world.until("up", |w| w.nodes.iter().all(|node| node.up.len() == 1));
+    let id = world.nodes[0].link(client(0), 0);
+    assert!(world.nodes[0].transport.send(id, &[&[0; FRAME_MAX]]));
+    world.until("the reply arrives", |w| w.nodes[1].frames.len() == 1);
+    let id = world.nodes[1].link(replica(0), 0);
+    world.nodes[1].transport.send(id, &[&[0; 1001]]);
+    world.until("down", |w| w.nodes[0].downs == ["frame longer than the limit"]);
 }

@@ -165,10 +165,10 @@ impl Transport {
         let limits = self.settings.limits(me, peer);
         let (reader, sealer) = match macs {
             Some(macs) => {
-                let reader = PeerReader::new(macs.receive, limits.payload_max);
+                let reader = PeerReader::new(macs.receive, limits.receive_max);
                 (Reader::Peer(reader), Some(macs.send))
             }
-            None => (Reader::Client(ClientReader::new(limits.payload_max)), None),
+            None => (Reader::Client(ClientReader::new(limits.receive_max)), None),
         };
         if sealer.is_some() {
             self.beating.push(id);

@@ -138,7 +138,7 @@ impl Transport {
         };
         let trailer = if link.sealer.is_some() { TAG_LEN } else { 0 };
         let fits =
-            len <= link.limits.payload_max && out.len() + HEADER_LEN + len + trailer <= link.limits.write_max;
+            len <= link.limits.send_max && out.len() + HEADER_LEN + len + trailer <= link.limits.write_max;
         if !fits {
             self.counters.frames_dropped += 1;
             return false;
