@@ -74,7 +74,8 @@ fn an_operation_is_executed_once_however_often_it_is_sent() {
     let pending: Vec<_> = (0..20).map(|_| client.send("once")).collect();
     pending.into_iter().for_each(|operation| assert_eq!(operation.wait().unwrap(), "once"));
     assert_eq!(cluster.executed(), [20; 4]);
-    assert!(cluster.received() >= 20 * (4 + 2), "all have heard it once, those who answered twice");
+    let received = cluster.received();
+    assert!(received >= 20 * 3, "sent to the primary, then again to at least f+1: {received}");
 }
 
 #[test]
