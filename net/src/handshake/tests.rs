@@ -82,13 +82,22 @@ struct Run<'a> {
     pillar: PillarId,
     admits: Role,
     resumption: Option<Resumption>,
+    allowance: Allowance,
 }
 
 impl<'a> Run<'a> {
     fn new(initiator: &'a Process, responder: &'a Process) -> Self {
         let admits = Peer::from(initiator.identity.signer()).role;
         let expects = responder.identity.signer().into();
-        Self { initiator, responder, expects, pillar: PILLAR, admits, resumption: None }
+        Self {
+            initiator,
+            responder,
+            expects,
+            pillar: PILLAR,
+            admits,
+            resumption: None,
+            allowance: Allowance::default(),
+        }
     }
 
     fn resuming(self, resumption: &Resumption) -> Self {
@@ -106,7 +115,7 @@ impl<'a> Run<'a> {
         let mut initiator =
             Initiator::start(local, identity, self.expects, self.pillar, self.resumption, &mut up);
         let mut responder = Responder::new(self.admits);
-        let mut allowance = Allowance::default();
+        let mut allowance = self.allowance;
         let mut gate = Gate {
             local: &self.responder.local,
             identity: &self.responder.identity,
@@ -148,7 +157,7 @@ fn over(step: Result<Step, Failure>) -> Option<Result<Agreed, Failure>> {
 fn messages(out: &mut WriteBuffer) -> Vec<Vec<u8>> {
     let mut bytes = Vec::new();
     while !out.is_empty() {
-        out.write_to(&mut bytes).unwrap();
+        out.write_to(&mut bytes, usize::MAX).unwrap();
     }
     let (mut rest, mut messages) = (&bytes[..], Vec::new());
     while let frame::Front::Whole(extent) = frame::front(rest, REFUSAL_MAX, 0) {
@@ -262,6 +271,23 @@ fn an_unknown_or_expired_ticket_falls_back_to_signatures() {
     let later = Process { now: NOW + TICKET_LIFETIME, ..zero };
     let (a, b) = Run::new(&client, &later).resuming(&resumption).go().agreed();
     assert!(!a.resumed && !b.resumed);
+}
+
+#[test]
+fn a_ticket_used_too_often_does_not_serve() {
+    let cluster = Cluster::new();
+    let (client, zero) = (cluster.side(CLIENT_0), cluster.side(REPLICA_0));
+    let resumption = resumption(&client, &zero);
+    let resumes = |spender: Peer| {
+        let mut allowance = Allowance::default();
+        while allowance.may_resume(spender, NOW) {
+            allowance.resumed(spender, NOW);
+        }
+        let (a, b) = Run { allowance, ..Run::new(&client, &zero).resuming(&resumption) }.go().agreed();
+        assert_eq!(a.resumed, b.resumed);
+        b.resumed
+    };
+    assert!(!resumes(CLIENT_0) && resumes(CLIENT_1));
 }
 
 #[test]
