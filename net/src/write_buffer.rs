@@ -73,8 +73,10 @@ impl WriteBuffer {
         self.small.reserve(len);
     }
 
-    /// One write, of as much as one takes. Returns how much it was: not 0 when there is something to write.
-    pub(crate) fn write_to(&mut self, socket: &mut impl Write) -> io::Result<usize> {
+    /// One write, of as much as one takes but at most `most`. Returns how much it was: not 0 when there is something
+    /// to write.
+    pub(crate) fn write_to(&mut self, socket: &mut impl Write, most: usize) -> io::Result<usize> {
+        let mut left = most;
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut small = &self.small[self.written..];
         let count = self.pieces.len().min(SLICES_MAX);
@@ -87,7 +89,8 @@ impl WriteBuffer {
                 }
                 Piece::Shared(bytes) => bytes,
             };
-            *slice = IoSlice::new(bytes);
+            *slice = IoSlice::new(&bytes[..bytes.len().min(left)]);
+            left -= slice.len();
         }
         let written = match count {
             1 => socket.write(&slices[0])?,
@@ -173,6 +176,7 @@ mod tests {
         fn bytes_leave_in_order_whatever_a_write_takes(
             pushes in proptest::collection::vec((any::<bool>(), proptest::collection::vec(any::<u8>(), 1..200), any::<bool>()), 1..100),
             step in 1usize..500,
+            most in 1usize..500,
         ) {
             let mut buffer = WriteBuffer::default();
             let mut socket = Slow { step, out: Vec::new() };
@@ -186,12 +190,12 @@ mod tests {
                     buffer.push(&bytes);
                 }
                 if write {
-                    buffer.write_to(&mut socket).expect("never fails");
+                    buffer.write_to(&mut socket, most).expect("never fails");
                 }
                 prop_assert_eq!(buffer.len() + socket.out.len(), expected.len());
             }
             while !buffer.is_empty() {
-                buffer.write_to(&mut socket).expect("never fails");
+                buffer.write_to(&mut socket, most).expect("never fails");
             }
             prop_assert_eq!(socket.out, expected);
             prop_assert!(buffer.pieces.is_empty() && buffer.small.is_empty());
@@ -208,7 +212,7 @@ mod tests {
         buffer.push(b"tail");
         assert_eq!(buffer.tail(4), b"tail");
         let mut socket = Slow { step: usize::MAX / 2, out: Vec::new() };
-        assert_eq!(buffer.write_to(&mut socket).expect("never fails"), 10_254);
+        assert_eq!(buffer.write_to(&mut socket, usize::MAX).expect("never fails"), 10_254);
         assert!(buffer.is_empty());
     }
 }

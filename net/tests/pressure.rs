@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use common::{FRAME_MAX, Keys, Node, WRITE_MAX, World, client, loopback, replica};
 use hypostyle_app_api::PillarId;
@@ -50,6 +52,49 @@ fn a_peer_that_does_not_read_is_bounded_and_delays_nobody() {
     }
     assert_eq!(world.nodes[0].transport.buffered(deaf), 0);
     assert!(world.nodes[0].downs.is_empty());
+}
+
+#[test]
+fn a_long_backlog_is_written_a_part_a_turn() {
+    const PART: usize = 256 * 1024;
+    let mut world = three(&Keys::new());
+    let id = world.nodes[0].link(replica(1), 0);
+    let body = Bytes::from(vec![7; FRAME_MAX]);
+    let sent = |w: &World| w.nodes[0].transport.counters().bytes_out;
+    let mut before = sent(&world);
+    assert!(world.nodes[0].transport.send_shared(id, b"", &body));
+    world.nodes[0].transport.flush();
+    let mut parts = 0;
+    while world.nodes[0].transport.buffered(id) > 0 {
+        let part = sent(&world) - before;
+        assert!(part <= PART as u64, "{part} in a turn");
+        before += part;
+        parts += u32::from(part > 0);
+        let now = world.now();
+        world.nodes[0].turn(now);
+        world.nodes[1].turn(now);
+    }
+    assert!(parts >= 4, "{parts}");
+    world.until("it arrives", |w| w.nodes[1].frames.len() == 1);
+}
+
+#[test]
+fn a_poll_with_a_part_of_a_backlog_left_does_not_wait() {
+    let keys = Keys::new();
+    let nodes = vec![Node::new(keys.settings(replica(0))), Node::new(keys.settings(client(0)))];
+    let mut world = World::new(nodes);
+    let address = world.nodes[0].transport.listen(loopback(), Role::Client).unwrap();
+    world.nodes[1].transport.dial(replica(0), PillarId(0), address);
+    world.until("up", |w| w.nodes.iter().all(|node| node.up.len() == 1));
+    // A client's link has no heartbeat that would end the wait.
+    let (id, now) = (world.nodes[1].link(replica(0), 0), world.now());
+    let transport = &mut world.nodes[1].transport;
+    assert!(transport.send(id, &[&vec![7; FRAME_MAX]]));
+    transport.flush();
+    assert!(transport.buffered(id) > 0);
+    let before = std::time::Instant::now();
+    transport.poll(now, Some(Duration::from_secs(30))).unwrap();
+    assert!(before.elapsed() < Duration::from_secs(10));
 }
 
 #[test]

@@ -19,6 +19,8 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const NEARLY: Duration = Duration::from_millis(750);
 /// Nothing heard for this long: the peer is dead, or as good as that.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// Written to one socket at a time: one that is quick with a long backlog takes its turns with the others.
+const WRITE_BUDGET: usize = 256 * 1024;
 /// Bodies below this are cheaper to copy than to write apart.
 const SHARED_MIN: usize = 4096;
 
@@ -110,8 +112,9 @@ impl Transport {
     }
 
     /// Writes what was sent since the last flush: one system call per touched socket. What a socket doesn't take
-    /// goes on as soon as it does.
+    /// goes on as soon as it does; of a long backlog a part is written in each turn, which therefore ends with this.
     pub fn flush(&mut self) {
+        self.unwritten = false;
         let mut touched = std::mem::take(&mut self.touched);
         for id in touched.drain(..) {
             if let Some(connection) = get_mut(&mut self.connections, id) {
@@ -121,6 +124,7 @@ impl Transport {
                 }
             }
         }
+        touched.append(&mut self.touched);
         self.touched = touched;
     }
 
@@ -152,14 +156,23 @@ impl Transport {
         true
     }
 
-    /// Writes until all is written or the socket takes no more.
+    /// Writes until all is written, the socket takes no more or has had its share: the next flush goes on then.
     pub(super) fn write_out(&mut self, id: ConnectionId) {
         let Some(connection) = get_mut(&mut self.connections, id) else { return };
+        let mut share = WRITE_BUDGET;
         while !connection.out.is_empty() {
+            if share == 0 {
+                self.unwritten = true;
+                if !std::mem::replace(&mut connection.touched, true) {
+                    self.touched.push(id);
+                }
+                return;
+            }
             self.counters.writes += 1;
-            match connection.out.write_to(&mut connection.stream) {
+            match connection.out.write_to(&mut connection.stream, share) {
                 Ok(written) => {
                     self.counters.bytes_out += written as u64;
+                    share -= written;
                     if let Phase::Up(link) = &mut connection.phase {
                         link.last_sent = self.now;
                     }

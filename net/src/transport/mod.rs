@@ -61,7 +61,10 @@ pub struct Transport {
     /// Links between replicas, which have a heartbeat.
     beating: Vec<ConnectionId>,
     beat_at: Option<Instant>,
+    /// To flush.
     touched: Vec<ConnectionId>,
+    /// Of some of them a part was written and the next can be at once.
+    unwritten: bool,
     /// Links of which a `read` left some.
     unfinished: Vec<ConnectionId>,
     scratch: Vec<u8>,
@@ -108,6 +111,7 @@ impl Transport {
             beating: Vec::new(),
             beat_at: None,
             touched: Vec::new(),
+            unwritten: false,
             unfinished: Vec::new(),
             events: VecDeque::new(),
             counters: Counters::default(),
@@ -252,7 +256,7 @@ impl Transport {
 
     fn has_work(&self) -> bool {
         let accepting = || self.accept_at.is_none() && self.listeners.iter().any(|listener| listener.ready);
-        !self.events.is_empty() || !self.handshakes.is_empty() || accepting()
+        self.unwritten || !self.events.is_empty() || !self.handshakes.is_empty() || accepting()
     }
 
     fn on_ready(&mut self, event: &mio::event::Event) {
