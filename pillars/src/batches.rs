@@ -22,6 +22,10 @@ impl Batches {
         self.bytes + length <= QUEUE_BATCHES_MAX * config.batch_bytes
     }
 
+    pub(crate) fn is_half_full(&self, config: &Config) -> bool {
+        self.bytes > QUEUE_BATCHES_MAX / 2 * config.batch_bytes
+    }
+
     pub(crate) fn push(&mut self, now: Instant, request: &Request, config: &Config) {
         let length = request.bytes().len();
         self.bytes += length;

@@ -97,6 +97,8 @@ struct Context {
     source: Source,
 }
 
+/// Messages on the crypto threads beyond which clients wait.
+const CRYPTO_PENDING_MAX: usize = hypostyle_crypto::DESK_MESSAGES_MAX / 2;
 /// Chunks in which client requests are copied out of the read buffer.
 const ARENA_CHUNK: usize = 64 * 1024;
 
@@ -300,9 +302,9 @@ impl Node {
         self.desk.counters()
     }
 
-    /// Messages handed to the crypto threads and not yet returned.
-    pub(crate) fn crypto_pending(&self) -> usize {
-        self.desk.pending()
+    /// Whether clients should wait: requests gather faster than they are verified or ordered.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.desk.pending() > CRYPTO_PENDING_MAX || self.pillars.iter().any(Pillar::is_congested)
     }
 
     fn index(&self, pillar: PillarId) -> Option<usize> {

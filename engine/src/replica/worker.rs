@@ -58,8 +58,6 @@ enum Left {
 
 /// Bytes read from one connection in a turn before the others have theirs.
 const READ_BUDGET: usize = 64 * 1024;
-/// Messages on the crypto threads beyond which clients aren't read.
-const CRYPTO_PENDING_MAX: usize = hypostyle_crypto::DESK_MESSAGES_MAX / 2;
 /// Bodies and large frames from this size on are written from where they lie.
 const SHARED_MIN: usize = 4096;
 /// Operations executed before somebody looks at the clock or the mail.
@@ -89,8 +87,8 @@ impl<A: Application> Worker<A> {
 
     /// How long to sleep: not at all while there is work.
     fn timeout(&self, left: Left) -> Option<Duration> {
-        // Clients that wait for the crypto threads are read when these wake this one.
-        let readable = !self.links.ready.is_empty() && self.node.crypto_pending() <= CRYPTO_PENDING_MAX;
+        // Clients that wait are read when a crypto thread or a replica has ended this sleep.
+        let readable = !self.links.ready.is_empty() && !self.node.is_congested();
         let work = left == Left::Work || readable || self.node.is_busy();
         if work || !self.mailbox.may_sleep() {
             return Some(Duration::ZERO);
@@ -174,8 +172,8 @@ impl<A: Application> Worker<A> {
             let Some((peer, pillar)) = links.connections.get(&id).copied() else {
                 continue;
             };
-            // Replicas are read all the same: their seals are verified before any client's signature.
-            if peer.role == Role::Client && node.crypto_pending() > CRYPTO_PENDING_MAX {
+            // Replicas are read all the same: what they say is what ends the congestion.
+            if peer.role == Role::Client && node.is_congested() {
                 links.ready.push(id);
                 continue;
             }

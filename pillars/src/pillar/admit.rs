@@ -78,8 +78,16 @@ impl Pillar {
         if from != self.primary() || self.leads() {
             return Some(Rejected::Unsolicited);
         }
-        let held = self.early.iter().any(|early| early.digest() == body.digest()) || self.holds(body);
-        held.then_some(Rejected::Redundant)
+        if self.holds(body) {
+            return Some(Rejected::Redundant);
+        }
+        (!self.has_room_for_early(body)).then_some(Rejected::Full)
+    }
+
+    /// Bodies ahead of their proposals: as many as the pipeline, each once. Those that are never proposed make room in time.
+    pub(super) fn has_room_for_early(&self, body: &Body) -> bool {
+        let known = self.early.iter().any(|(_, early)| early.digest() == body.digest());
+        !known && (self.early.len() as u64) < self.config.pipeline
     }
 
     /// Whether a slot lacks just this body.

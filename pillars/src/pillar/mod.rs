@@ -46,7 +46,7 @@ pub struct Pillar {
     batches: Batches,
     pending: PendingRequests,
     /// Bodies of the primary that came before their proposals.
-    early: VecDeque<Arc<Body>>,
+    early: VecDeque<(Instant, Arc<Body>)>,
     empty: Arc<Body>,
     pace: Pace,
     resend: Resend,
@@ -153,6 +153,12 @@ impl Pillar {
         }
     }
 
+    /// Whether requests gather faster than they are ordered: time to let clients wait.
+    #[must_use]
+    pub fn is_congested(&self) -> bool {
+        self.leads() && self.batches.is_half_full(&self.config)
+    }
+
     /// The current view.
     #[must_use]
     pub fn view(&self) -> View {
@@ -235,6 +241,9 @@ impl Pillar {
     }
 
     fn on_tick(&mut self, now: Now, out: &mut Vec<Output>) {
+        while self.early.front().is_some_and(|(came, _)| *came + self.config.view_timeout <= now.instant) {
+            self.early.pop_front();
+        }
         if self.clock_allows.is_some_and(|at| at <= now.instant) {
             self.clock_allows = None;
             self.accept_ready(now, out);

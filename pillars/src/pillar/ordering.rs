@@ -48,12 +48,10 @@ impl Pillar {
             }
         }
         if placed {
+            self.resend.body_came();
             self.accept_ready(now, out);
-        } else if !self.leads() && !self.early.iter().any(|early| early.digest() == body.digest()) {
-            if self.early.len() as u64 >= self.config.pipeline {
-                self.early.pop_front();
-            }
-            self.early.push_back(body);
+        } else if !self.leads() && self.has_room_for_early(&body) {
+            self.early.push_back((now.instant, body));
         }
     }
 
@@ -141,8 +139,8 @@ impl Pillar {
         let body = if self.is_empty_digest(digest) {
             Some(Arc::clone(&self.empty))
         } else {
-            let place = self.early.iter().position(|body| body.digest() == digest);
-            place.and_then(|index| self.early.remove(index))
+            let place = self.early.iter().position(|(_, body)| body.digest() == digest);
+            place.and_then(|index| self.early.remove(index)).map(|(_, body)| body)
         };
         if let Some(slot) = self.log.get_mut(seq)
             && body.is_some()

@@ -19,6 +19,8 @@ pub(super) struct Resend {
     asked: Box<[Option<Instant>]>,
     /// While a certified slot lacks its body: when to ask for it, and whom.
     fetch_at: Option<Instant>,
+    /// Doubles while nobody has it: a body that no peer keeps comes with state transfer only.
+    fetch_interval: Duration,
     fetch_from: ReplicaId,
     quiet_status_due: Option<Instant>,
 }
@@ -35,6 +37,7 @@ impl Resend {
             answered: nobody.clone().into(),
             asked: nobody.into(),
             fetch_at: None,
+            fetch_interval: ANSWER_INTERVAL,
             fetch_from: ReplicaId(0),
             quiet_status_due: None,
         }
@@ -42,7 +45,12 @@ impl Resend {
 
     /// A slot is decided but for its body, which should be on its way.
     pub(super) fn expect_body(&mut self, now: Instant) {
-        self.fetch_at.get_or_insert(now + ANSWER_INTERVAL);
+        self.fetch_at.get_or_insert(now + self.fetch_interval);
+    }
+
+    /// A body that was asked for has come.
+    pub(super) fn body_came(&mut self) {
+        self.fetch_interval = ANSWER_INTERVAL;
     }
 
     /// A slot was decided, or a checkpoint taken: when nothing follows for a while, the peers are told once where this pillar stands, so that one
@@ -102,6 +110,8 @@ impl Pillar {
             let peer = self.resend.next_peer(self.config.me);
             out.push(Output::SendStatus(Target::Peer(peer), self.status()));
             self.resend.expect_body(now.instant);
+            let longest = self.config.view_timeout / 2;
+            self.resend.fetch_interval = (self.resend.fetch_interval * 2).min(longest);
         }
     }
 

@@ -206,14 +206,30 @@ fn wanted(cluster: &mut Cluster, at: u16) -> Vec<Digest> {
 fn bodies_ahead_of_their_proposals_are_kept_up_to_the_pipeline() {
     let mut cluster = played();
     let bodies: Vec<_> = (1..=20).map(|n| cluster.keys.body(Timestamp(n), &[n])).collect();
-    for body in &bodies {
+    let pipeline = usize::try_from(cluster.config.pipeline).unwrap();
+    for body in &bodies[..pipeline] {
         cluster.inject(0, 1, 0, body_frame(body));
     }
-    for (seq, body) in (1..).zip([&bodies[0], &bodies[15], &bodies[16], &bodies[19]]) {
+    let one_more = body_frame(&bodies[pipeline]);
+    assert_eq!(cluster.admit(0, 1, 0, &one_more), Admission::Drop(Rejected::Full), "before any RSA");
+    for (seq, body) in (1..).zip([&bodies[0], &bodies[19], &bodies[pipeline - 1]]) {
         let proposal = say(&cluster, 0, Kind::Propose, seq, body.digest());
         cluster.inject(0, 1, 0, proposal);
     }
-    assert_eq!(wanted(&mut cluster, 1), [bodies[0].digest(), bodies[15].digest()]);
+    assert_eq!(wanted(&mut cluster, 1), [bodies[19].digest()]);
+}
+
+#[test]
+fn bodies_that_are_never_proposed_make_room_in_time() {
+    let mut cluster = played();
+    let bodies: Vec<_> = (1..=20).map(|n| cluster.keys.body(Timestamp(n), &[n])).collect();
+    let pipeline = usize::try_from(cluster.config.pipeline).unwrap();
+    for body in &bodies[..pipeline] {
+        cluster.inject(0, 1, 0, body_frame(body));
+    }
+    cluster.now.instant = cluster.now.instant + cluster.config.view_timeout;
+    cluster.step(ReplicaId(1), PillarId(0), Input::Tick);
+    assert_eq!(cluster.admit(0, 1, 0, &body_frame(&bodies[pipeline])), Admission::Verify);
 }
 
 #[test]
