@@ -88,7 +88,7 @@ pub enum Payload<'a> {
     /// Between replicas: a slice of the connection's read buffer, not a copy. It pins up to 64 KiB, or the whole of
     /// a larger frame, for as long as it lives.
     Peer(Bytes),
-    /// Between replica and client: lies in the worker's scratch buffer.
+    /// Between replica and client: lies in a buffer that is used again.
     Client(&'a [u8]),
 }
 
