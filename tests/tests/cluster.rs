@@ -147,7 +147,8 @@ fn the_papers_setting_signs_every_statement_and_every_reply() {
     let cluster = cluster.start(KeyValue::default).unwrap();
     let client = cluster.client(0).unwrap();
     load(&client, "k", 300);
-    let status = eventually(&cluster, executed(300));
+    let answered = |s: &ReplicaStatus| s.counters["reply_groups"] == 300;
+    let status = eventually(&cluster, |status| executed(300)(status) && status.iter().all(answered));
     for s in status {
         let count = |name: &str| s.counters[name];
         assert_eq!(count("statements"), count("bundles"));

@@ -32,8 +32,11 @@ impl RefusalLog {
         }
         let unsaid = std::mem::take(&mut self.unsaid);
         let peer = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
-        let remedy = remedy(reason);
-        tracing::warn!(peer, %address, reason, remedy, unsaid, "no connection");
+        match remedy(reason) {
+            Some(remedy) => tracing::warn!(peer, %address, reason, remedy, unsaid, "no connection"),
+            // It may not have started yet.
+            None => tracing::info!(peer, %address, reason, unsaid, "no connection yet"),
+        }
     }
 
     fn is_due(&mut self, now: Instant, peer: Option<Peer>) -> bool {
@@ -58,7 +61,7 @@ fn is_due(said: &mut BTreeMap<Option<Peer>, Instant>, now: Instant, peer: Option
     due
 }
 
-fn remedy(reason: &str) -> &'static str {
+fn remedy(reason: &str) -> Option<&'static str> {
     let remedies = [
         (Refusal::Configuration, "give all replicas and clients the same cluster.toml"),
         (Refusal::UnknownIdentity, "add it to cluster.toml, everywhere"),
@@ -69,7 +72,7 @@ fn remedy(reason: &str) -> &'static str {
         (Refusal::NotHypostyle, "find out who sends this, and keep it away from this port"),
     ];
     let known = remedies.into_iter().find(|(refusal, _)| reason.starts_with(&refusal.to_string()));
-    known.map_or("see that the other side runs and is reachable", |(_, remedy)| remedy)
+    known.map(|(_, remedy)| remedy)
 }
 
 #[cfg(test)]
@@ -93,7 +96,7 @@ mod tests {
     #[test]
     fn a_remedy_fits_the_reason() {
         let reason = format!("{}: pillars is 1 here and 2 at replica 3", Refusal::Configuration);
-        assert!(remedy(&reason).contains("same cluster.toml"));
-        assert!(remedy("can't connect: Connection refused").contains("runs"));
+        assert!(remedy(&reason).is_some_and(|remedy| remedy.contains("same cluster.toml")));
+        assert_eq!(remedy("can't connect: Connection refused"), None);
     }
 }
