@@ -17,7 +17,7 @@ use super::intake::{self, Intake};
 use super::output::{ClientOutput, Completion};
 use super::settings::ClientSettings;
 use crate::config::ClusterConfig;
-use crate::reply::ReplyMessage;
+use crate::reply::{CLIENT_FRAME, ReplyMessage};
 
 /// Runs one or many clients on one thread over one mio loop: the shell of [`ClientCore`]. It moves bytes and time.
 ///
@@ -104,7 +104,7 @@ struct Link {
 }
 
 /// Type byte of a request in a frame to a replica.
-const REQUEST: &[u8] = &[1];
+const REQUEST: &[u8] = &[CLIENT_FRAME];
 /// Requests from this length on aren't copied into the connection's write buffer.
 const SHARED_MIN: usize = 4096;
 /// Bytes read from one connection before the next has its turn.

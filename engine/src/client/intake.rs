@@ -9,7 +9,7 @@ use hypostyle_crypto::{Identity, Keyring};
 use hypostyle_net::{ConnectionId, Payload, Peer, Reject, Settings, TicketKey, Transport};
 
 use crate::config::ClusterConfig;
-use crate::reply::ReplyMessage;
+use crate::reply::{CLIENT_FRAME, ReplyMessage};
 
 /// The replies read from one connection, at most as many as its read budget holds.
 #[derive(Debug, Default)]
@@ -17,9 +17,6 @@ pub(super) struct Intake {
     replies: VecDeque<ReplyMessage>,
     malformed: Option<&'static str>,
 }
-
-/// Type byte of a reply in a frame from a replica.
-const REPLY: u8 = 1;
 
 impl Intake {
     /// Reads whole frames worth up to `budget` bytes and decodes them. What is left is announced again.
@@ -49,7 +46,7 @@ impl Intake {
 
 fn decode(bytes: &Bytes) -> Result<ReplyMessage, &'static str> {
     match bytes.first() {
-        Some(&REPLY) => ReplyMessage::decode(bytes.slice(1..)).map_err(|malformed| malformed.0),
+        Some(&CLIENT_FRAME) => ReplyMessage::decode(bytes.slice(1..)).map_err(|malformed| malformed.0),
         _ => Err("a frame of an unknown type"),
     }
 }

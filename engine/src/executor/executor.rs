@@ -25,7 +25,7 @@ pub struct Executor<A> {
     groups: Groups,
     checkpoints: Checkpoints,
     touched: Touched,
-    patience: Patience,
+    allowance: LookupAllowance,
     /// The agreed time: the highest that was proposed.
     timestamp: Timestamp,
     last_checkpoint: Option<(Round, Digest)>,
@@ -64,7 +64,7 @@ impl<A: Application> Executor<A> {
             groups: Groups::new(settings.me, settings.pillars, settings.clients, settings.group_limits()),
             checkpoints: Checkpoints::new(settings.replicas, settings.checkpoint_interval, settings.window),
             touched: Touched::new(settings.clients),
-            patience: Patience::new(&settings),
+            allowance: LookupAllowance::new(&settings),
             timestamp: Timestamp(0),
             last_checkpoint: None,
             diverged: false,
@@ -91,12 +91,12 @@ impl<A: Application> Executor<A> {
         }
         for offset in 0..u64::from(lookup.count) {
             let Some(number) = lookup.first.0.checked_add(offset).map(Number) else { return };
-            if !self.patience.answers(lookup.client) {
+            if !self.allowance.answers(lookup.client) {
                 self.counters.lookups_refused += 1;
                 return;
             }
             if let Some((answer, whole)) = self.known(lookup, number) {
-                let whole = whole.filter(|result| self.patience.attaches(lookup.client, result.len()));
+                let whole = whole.filter(|result| self.allowance.attaches(lookup.client, result.len()));
                 self.counters.lookups += 1;
                 self.groups.push(lookup.pillar, lookup.client, &answer, whole);
             }
@@ -128,7 +128,7 @@ impl<A: Application> Executor<A> {
             self.end_round(out);
         }
         self.groups.finish(&mut out.replies);
-        self.patience.renew();
+        self.allowance.renew();
         self.touched.finish(&self.table, &mut out.floors);
         !self.diverged && self.merge.is_ready()
     }
@@ -314,7 +314,7 @@ impl<A: Application> Executor<A> {
 /// What each client was told on lookups in this turn. A lookup costs a client next to nothing; its answer may be long, and
 /// with `replies = "each"` costs a signature. What is refused here is asked again.
 #[derive(Debug)]
-struct Patience {
+struct LookupAllowance {
     /// Per client: numbers answered, bytes attached.
     told: Vec<(u32, usize)>,
     clients: Vec<ClientId>,
@@ -325,7 +325,7 @@ struct Patience {
 /// Lookups of a client answered in a turn when each takes a signature of its own.
 const SIGNED_LOOKUPS_MAX: u32 = 16;
 
-impl Patience {
+impl LookupAllowance {
     fn new(settings: &ExecutorSettings) -> Self {
         let lookups_max = match settings.replies {
             // All that a client can have in flight: after a reconnect it asks for all of it at once.

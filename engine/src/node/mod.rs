@@ -18,7 +18,7 @@ use hypostyle_pillars::{
 };
 
 use crate::executor::Lookup;
-use crate::reply::{ReplyGroup, encode_reply};
+use crate::reply::{CLIENT_FRAME, ReplyGroup, encode_reply};
 pub(crate) use counters::Counters;
 use sealer::{SealedReplies, Sealer, SealerSettings};
 
@@ -85,9 +85,6 @@ pub(crate) struct ExecutorReport {
 
 /// Why a connection is to be closed.
 pub(crate) type Refusal = &'static str;
-
-/// The first byte of a frame between client and replica.
-pub(crate) const CLIENT_FRAME: u8 = 1;
 
 const FAULTY: Refusal = "a signature does not verify";
 

@@ -8,6 +8,9 @@
 //! **Message**: length of the group u32 ‖ group ‖ leaf index u32 ‖ leaves u32 ‖ length of the path u8 ‖ path ‖ seal ‖
 //! attachments u16 ‖ attachments. **Attachment**, a result sent whole: record index u16 ‖ length u32 ‖ bytes.
 
+/// Type byte of a request in a frame to a replica, and of a reply in one to a client.
+pub(crate) const CLIENT_FRAME: u8 = 1;
+
 mod answer;
 mod group;
 mod groups;

@@ -10,9 +10,9 @@ use hypostyle_crypto::sha256;
 use hypostyle_pillars::Rejected;
 use hypostyle_pillars::message::PeerFrame;
 
-use super::super::CLIENT_FRAME;
 use super::forge::{body, proposal};
 use super::harness::Stepped;
+use crate::reply::CLIENT_FRAME;
 use crate::reply::{Record, Value};
 
 /// Remembers every operation, answers how many there were, and panics when asked to.

@@ -14,10 +14,11 @@ use hypostyle_crypto::{Identity, Pool, Signer, SigningKey, Suite};
 use hypostyle_pillars::message::{PeerFrame, encode_request};
 use hypostyle_pillars::{Progress, Rejected, Target};
 
-use super::super::{CLIENT_FRAME, Node, NodeOutput, PeerMessage, Refusal};
+use super::super::{Node, NodeOutput, PeerMessage, Refusal};
 use crate::config::ClusterConfig;
 use crate::order_log::OrderEntry;
 use crate::replica::Seat;
+use crate::reply::CLIENT_FRAME;
 use crate::reply::ReplyMessage;
 use crate::status::PartialStatus;
 
