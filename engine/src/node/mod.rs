@@ -37,7 +37,7 @@ pub(crate) struct Node {
     /// Whether something happened since the last tick that may let a pillar propose: a slot was decided or is demanded,
     /// the window moved. No deadline announces it.
     ticks_again: bool,
-    /// Whose signature didn't verify, until somebody acts on it.
+    /// Whose signature was found not to verify while a frame was admitted.
     faulty: Option<Source>,
     /// Client requests are copied out of the worker's read buffer once, into chunks of this.
     arena: BytesMut,
@@ -318,6 +318,8 @@ impl Node {
 
     /// Breaks when the message proves its sender faulty: nothing more is read from it.
     fn admit(&mut self, now: Now, pillar: usize, source: Source, message: Message) -> ControlFlow<Refusal> {
+        // What crypto threads found ended a connection that may be a new one by now.
+        self.faulty = None;
         match self.pillars[pillar].admit(source, &message) {
             Admission::Verify => self.verify(now, pillar, source, message),
             Admission::Drop(reason) => self.counters.refuse(source, reason),
