@@ -46,8 +46,9 @@ fn from_a_client_the_request_is_refused_and_executed_once_by_another_path() {
     let cluster = &watched.cluster;
     let mut driver = driver(cluster);
     let wire = &watched.clients[0];
+    turn_until(&mut driver, |driver, _| driver.connections() == (4, 4));
     for sent in 1..=3 {
-        turn_until(&mut driver, |driver, _| driver.connections() == (4, 4));
+        let connections = wire.connections();
         wire.flip(Toward::Target, 1, 1);
         driver.submit(0, &[format!("set k {sent}").as_bytes()]).unwrap();
         turn_until(&mut driver, |_, settled| {
@@ -61,6 +62,10 @@ fn from_a_client_the_request_is_refused_and_executed_once_by_another_path() {
             executed(sent)(status) && status[0].refusals.get(FORGED) == Some(&sent)
         });
         assert!(status[1..].iter().all(|s| !s.refusals.contains_key(FORGED)), "{status:?}");
+        // The replica ends the connection; the next request is to be altered, not the handshake of the next connection.
+        turn_until(&mut driver, |driver, _| {
+            wire.connections() > connections && driver.connections() == (4, 4)
+        });
     }
     let ordered: usize = cluster.order(1).iter().map(|entry| entry.requests.len()).sum();
     assert_eq!(ordered, 3, "each was ordered once");
