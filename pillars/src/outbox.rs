@@ -103,7 +103,7 @@ pub struct Executed {
     /// All slots of this pillar up to this one are executed.
     pub seq: Seq,
     /// Clients whose executed floor moved, and where to.
-    pub floors: Vec<(ClientId, Number)>,
+    pub floors: Arc<[(ClientId, Number)]>,
 }
 
 /// A verified checkpoint statement.

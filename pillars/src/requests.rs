@@ -21,6 +21,10 @@ impl PendingRequests {
         self.requests.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.requests.len()
+    }
+
     pub(crate) fn contains(&self, request: &Request) -> bool {
         self.requests.contains_key(&(request.client(), request.first()))
     }

@@ -116,12 +116,15 @@ impl<A: Application> Seat<A> {
     }
 
     fn tell_progress(&mut self, outbox: &ExecutorOutbox) {
+        // One list for all pillars, made when there is something to tell.
+        let mut floors: Option<Arc<[_]>> = None;
         for pillar in (0..self.pillars).map(PillarId) {
             let seq = self.executor.executed(pillar);
             let moved = std::mem::replace(&mut self.told[pillar.index()], seq) < seq;
             if moved || !outbox.floors.is_empty() {
                 let worker = self.worker(pillar);
-                let executed = Executed { seq, floors: outbox.floors.clone() };
+                let floors = floors.get_or_insert_with(|| outbox.floors.as_slice().into());
+                let executed = Executed { seq, floors: Arc::clone(floors) };
                 self.reports[worker].executed.push((pillar, executed));
             }
         }

@@ -149,7 +149,7 @@ impl Pillar {
             decided_high: self.decided_high(),
             in_flight: self.accepted.0.max(self.proposed.0).saturating_sub(self.frontier.0),
             owed: self.owed_to().0.saturating_sub(self.frontier.0),
-            queued: self.batches.operations() + self.pending.oldest_first().len() as u64,
+            queued: self.batches.operations() + self.pending.len() as u64,
         }
     }
 
@@ -208,7 +208,7 @@ impl Pillar {
     fn on_executed(&mut self, now: Now, executed: &Executed, out: &mut Vec<Output>) {
         let before = self.last_acted_on();
         self.executed = self.executed.max(executed.seq);
-        for (client, floor) in &executed.floors {
+        for (client, floor) in executed.floors.iter() {
             self.clients.raise(*client, *floor);
             self.pending.raise(*client, *floor);
         }
