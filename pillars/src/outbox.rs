@@ -25,6 +25,15 @@ pub enum Input {
     Stable(Stable),
     /// The executor went on.
     Executed(Executed),
+    /// The executor has begun to take its state from peers: slots up to the stable round are of no use here any more.
+    Transferring,
+    /// The executor has taken over a state: all slots of this pillar up to this one are part of it. What is decided above
+    /// is told once more.
+    Installed(Seq),
+    /// Whether this replica may say anything: one that has forgotten what it said must not, until it has recovered.
+    Voting(bool),
+    /// A replica, this one or another, has recovered so many times: what it declared in earlier incarnations is void.
+    Incarnation(ReplicaId, u64),
     /// The end of a turn, or the time of [`crate::Pillar::next_deadline`].
     Tick,
 }

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
-use hypostyle_app_api::{Digest, ReplicaId, View};
+use hypostyle_app_api::{Digest, PillarId, ReplicaId, Seq, View};
 
 use crate::message::{Body, SealedBundle};
+use crate::outbox::Decided;
 use crate::votes::Votes;
 
 /// One sequence number of a pillar (OSDI'99, section 4.2): Empty → Proposed → Prepared → Committed.
@@ -62,6 +63,18 @@ impl Slot {
 
     pub(crate) fn is_decided(&self) -> bool {
         self.stage == Stage::Committed
+    }
+
+    /// The decision, once there is one.
+    pub(crate) fn decided(&self, pillar: PillarId, seq: Seq) -> Option<Decided> {
+        let certificate = self.certificate.as_ref()?;
+        Some(Decided {
+            pillar,
+            seq,
+            view: certificate.view,
+            body: Arc::clone(self.body.as_ref()?),
+            certificate: Arc::clone(&certificate.bundles),
+        })
     }
 
     /// Whether Propose and 2f Prepares of others than the primary are there (`prepares` never holds the primary's:

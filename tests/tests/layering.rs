@@ -14,18 +14,25 @@ struct Layer {
 }
 
 const LAYERS: &[Layer] = &[
+    Layer { folder: "tests/probe", package: "hypostyle-probe", may_import: &[] },
     Layer { folder: "app-api", package: "hypostyle-app-api", may_import: &[] },
     Layer { folder: "crypto", package: "hypostyle-crypto", may_import: &["hypostyle-app-api"] },
     Layer { folder: "net", package: "hypostyle-net", may_import: &["hypostyle-app-api", "hypostyle-crypto"] },
     Layer {
         folder: "pillars",
         package: "hypostyle-pillars",
-        may_import: &["hypostyle-app-api", "hypostyle-crypto"],
+        may_import: &["hypostyle-app-api", "hypostyle-crypto", "hypostyle-probe"],
     },
     Layer {
         folder: "engine",
         package: "hypostyle",
-        may_import: &["hypostyle-app-api", "hypostyle-crypto", "hypostyle-net", "hypostyle-pillars"],
+        may_import: &[
+            "hypostyle-app-api",
+            "hypostyle-crypto",
+            "hypostyle-net",
+            "hypostyle-pillars",
+            "hypostyle-probe",
+        ],
     },
     Layer { folder: "bench-harness", package: "hypostyle-bench", may_import: &["hypostyle"] },
     Layer { folder: "tuning", package: "hypostyle-tuning", may_import: &["hypostyle", "hypostyle-bench"] },
@@ -37,6 +44,7 @@ const LAYERS: &[Layer] = &[
             "hypostyle-crypto",
             "hypostyle-net",
             "hypostyle-pillars",
+            "hypostyle-probe",
             "hypostyle",
             "hypostyle-bench",
             "hypostyle-tuning",

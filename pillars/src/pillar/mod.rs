@@ -52,6 +52,12 @@ pub struct Pillar {
     resend: Resend,
     /// When a proposal that lies in this replica's future may be accepted.
     clock_allows: Option<Instant>,
+    /// Whether the executor takes its state from peers.
+    transferring: bool,
+    /// Whether this replica may say anything.
+    voting: bool,
+    /// How often each replica has recovered.
+    incarnations: Box<[u64]>,
 }
 
 /// Where a pillar stands, for `status`.
@@ -96,6 +102,9 @@ impl Pillar {
             pace: Pace::default(),
             resend: Resend::new(config.replicas),
             clock_allows: None,
+            transferring: false,
+            voting: true,
+            incarnations: vec![0; usize::from(config.replicas)].into(),
             config,
         }
     }
@@ -123,6 +132,13 @@ impl Pillar {
             }
             Input::Stable(stable) => self.on_stable(now, stable, out),
             Input::Executed(executed) => self.on_executed(now, &executed, out),
+            Input::Transferring => self.on_transferring(),
+            Input::Installed(seq) => self.on_installed(now, seq, out),
+            Input::Voting(voting) => self.voting = voting,
+            Input::Incarnation(replica, incarnation) => {
+                let known = &mut self.incarnations[replica.index()];
+                *known = incarnation.max(*known);
+            }
             Input::Tick => self.on_tick(now, out),
         }
         self.watch(now, frontier);
@@ -219,7 +235,35 @@ impl Pillar {
     /// The highest slot that is decided here: within the watermark, and not more than the merge holds above what is
     /// executed.
     fn last_acted_on(&self) -> Seq {
-        self.high_watermark().min(Seq(self.executed.0 + 2 * self.config.window))
+        match self.transferring {
+            true => self.high_watermark(),
+            false => self.high_watermark().min(Seq(self.executed.0 + 2 * self.config.window)),
+        }
+    }
+
+    fn on_transferring(&mut self) {
+        self.transferring = true;
+        self.collect_garbage();
+    }
+
+    fn on_installed(&mut self, now: Now, seq: Seq, out: &mut Vec<Output>) {
+        self.transferring = false;
+        self.executed = self.executed.max(seq);
+        self.frontier = self.frontier.max(seq);
+        self.collect_garbage();
+        self.move_frontier();
+        for seq in (self.executed.0 + 1..=self.log.end().0).map(Seq) {
+            if let Some(decided) = self.log.get(seq).and_then(|slot| slot.decided(self.config.pillar, seq)) {
+                out.push(Output::Decided(decided));
+            }
+        }
+        self.act_above(now, self.executed, out);
+    }
+
+    fn move_frontier(&mut self) {
+        while self.log.get(Seq(self.frontier.0 + 1)).is_some_and(Slot::is_decided) {
+            self.frontier.0 += 1;
+        }
     }
 
     /// Slots that lay too high until now may be complete already.
@@ -233,11 +277,13 @@ impl Pillar {
     /// Discards up to min(stable, own executed), one window kept for laggards. The watermark moves at once; but a replica
     /// that can't execute keeps no more of what goes on above it than it will be able to decide.
     fn collect_garbage(&mut self) {
-        let stable = self.stable_round().0;
-        let done = stable.min(self.executed.0);
-        let first = Seq(done.saturating_sub(self.config.window) + 1);
-        let last = (stable + 2 * self.config.window).min(self.executed.0 + 4 * self.config.window);
-        self.log.slide(first, Seq(last));
+        let (stable, window) = (self.stable_round().0, self.config.window);
+        let done = if self.transferring { stable } else { stable.min(self.executed.0) };
+        let last = (stable + 2 * window).min(done + 4 * window);
+        self.log.slide(Seq(done.saturating_sub(window) + 1), Seq(last));
+        // Slots that are gone are never decided here: their outcome comes with the state.
+        self.frontier = self.frontier.max(Seq(self.log.first().0 - 1));
+        self.move_frontier();
     }
 
     fn on_tick(&mut self, now: Now, out: &mut Vec<Output>) {

@@ -7,7 +7,7 @@ use hypostyle_app_api::{Digest, Now, ReplicaId, Seq};
 use super::Pillar;
 use super::admit::requests_belong;
 use crate::message::{Body, Kind, Request, SealedBundle, Statement};
-use crate::outbox::{Decided, Demand, Output, Target};
+use crate::outbox::{Demand, Output, Target};
 use crate::slot::{Proposal, Slot, Stage};
 use crate::votes::{Cast, Vote};
 use crate::{Rejected, clients::Known};
@@ -236,22 +236,14 @@ impl Pillar {
             return self.resend.expect_body(now.instant);
         };
         slot.stage = Stage::Committed;
-        out.push(Output::Decided(Decided {
-            pillar: self.config.pillar,
-            seq,
-            view: certificate.view,
-            body: Arc::clone(&body),
-            certificate: Arc::clone(&certificate.bundles),
-        }));
         slot.certificate = Some(certificate);
+        out.extend(slot.decided(self.config.pillar, seq).map(Output::Decided));
         self.clients.take_all(body.requests());
         self.pending.discharge(body.requests(), &self.clients, &self.config);
         if !body.is_empty() {
             self.owe(seq, out);
         }
-        while self.log.get(Seq(self.frontier.0 + 1)).is_some_and(Slot::is_decided) {
-            self.frontier.0 += 1;
-        }
+        self.move_frontier();
         self.resend.note_activity(now.instant, &self.config);
     }
 
