@@ -11,6 +11,8 @@ pub const SEAL_ENTRIES_MAX: usize = 64;
 
 const BUNDLE: u8 = 0;
 const REPLIES: u8 = 1;
+const VIEW_CHANGE: u8 = 2;
+const NEW_VIEW: u8 = 3;
 const ENTRY_LEN_MAX: usize = 1 + 2 + 32;
 
 /// What a seal covers: a digest serves only under its type.
@@ -28,12 +30,26 @@ pub enum Entry {
         /// Its root.
         root: Digest,
     },
+    /// A VIEW-CHANGE.
+    ViewChange {
+        /// Of which pillar.
+        pillar: PillarId,
+        /// Its digest.
+        digest: Digest,
+    },
+    /// A NEW-VIEW.
+    NewView {
+        /// Of which pillar.
+        pillar: PillarId,
+        /// Its digest.
+        digest: Digest,
+    },
 }
 
 /// One signature of one replica over 1 to 64 entries, so that one RSA operation serves several pillars and the replies.
 ///
 /// On the wire: signer u16 ‖ entries u8 ‖ entries ‖ signature's length u16 ‖ signature, little endian; an entry is
-/// 0 ‖ pillar u16 ‖ digest, or 1 ‖ root.
+/// 0 ‖ pillar u16 ‖ digest for a bundle (2 for a VIEW-CHANGE, 3 for a NEW-VIEW), or 1 ‖ root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seal {
     /// Whose it is.
@@ -127,13 +143,16 @@ impl Signed for Seal {
 impl Entry {
     fn encoded(&self) -> EncodedEntry {
         let mut bytes = [0; ENTRY_LEN_MAX];
+        let mut of_pillar = |kind: u8, pillar: &PillarId, digest: &Digest| {
+            bytes[0] = kind;
+            bytes[1..3].copy_from_slice(&pillar.0.to_le_bytes());
+            bytes[3..].copy_from_slice(&digest.0);
+            EncodedEntry { bytes, length: ENTRY_LEN_MAX }
+        };
         match self {
-            Self::Bundle { pillar, digest } => {
-                bytes[0] = BUNDLE;
-                bytes[1..3].copy_from_slice(&pillar.0.to_le_bytes());
-                bytes[3..].copy_from_slice(&digest.0);
-                EncodedEntry { bytes, length: ENTRY_LEN_MAX }
-            }
+            Self::Bundle { pillar, digest } => of_pillar(BUNDLE, pillar, digest),
+            Self::ViewChange { pillar, digest } => of_pillar(VIEW_CHANGE, pillar, digest),
+            Self::NewView { pillar, digest } => of_pillar(NEW_VIEW, pillar, digest),
             Self::Replies { root } => {
                 bytes[0] = REPLIES;
                 bytes[1..33].copy_from_slice(&root.0);
@@ -176,9 +195,15 @@ impl<'a> Reader<'a> {
     }
 
     fn entry(&mut self) -> Option<Entry> {
-        match self.u8()? {
-            BUNDLE => Some(Entry::Bundle { pillar: PillarId(self.u16()?), digest: Digest(self.array()?) }),
-            REPLIES => Some(Entry::Replies { root: Digest(self.array()?) }),
+        let kind = self.u8()?;
+        if kind == REPLIES {
+            return Some(Entry::Replies { root: Digest(self.array()?) });
+        }
+        let (pillar, digest) = (PillarId(self.u16()?), Digest(self.array()?));
+        match kind {
+            BUNDLE => Some(Entry::Bundle { pillar, digest }),
+            VIEW_CHANGE => Some(Entry::ViewChange { pillar, digest }),
+            NEW_VIEW => Some(Entry::NewView { pillar, digest }),
             _ => None,
         }
     }

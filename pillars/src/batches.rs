@@ -55,6 +55,13 @@ impl Batches {
         Some(if full { *since } else { *since + config.batch_delay })
     }
 
+    /// Takes out everything.
+    pub(crate) fn drain(&mut self) -> Vec<Request> {
+        let batches = std::mem::take(self).batches.into_iter();
+        let bodies = batches.map(|(_, batch)| batch.finish(Timestamp(0)));
+        bodies.flat_map(|body| body.requests().iter().map(|r| body.request(r)).collect::<Vec<_>>()).collect()
+    }
+
     pub(crate) fn cut(&mut self, timestamp: Timestamp) -> Option<Body> {
         let (_, batch) = self.batches.pop_front()?;
         let body = batch.finish(timestamp);

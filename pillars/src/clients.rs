@@ -66,6 +66,19 @@ impl Clients {
         }
     }
 
+    /// Whether a request lies within W above its client's floor: then it does so within 2W at a replica that has executed up
+    /// to W less.
+    pub(crate) fn is_near(&self, client: ClientId, first: Number, count: u16, floor: Number) -> bool {
+        let last = first.0 + u64::from(count) - 1;
+        let window = self.windows.get(client.index());
+        window.is_some_and(|w| last <= w.floor.max(floor.0).saturating_add(self.bits / 2))
+    }
+
+    /// Nothing is taken up any more but what is executed.
+    pub(crate) fn forget(&mut self) {
+        self.windows.iter_mut().for_each(|window| window.taken.fill(0));
+    }
+
     /// Everything up to `floor` is executed or void.
     pub(crate) fn raise(&mut self, client: ClientId, floor: Number) {
         let bits = self.bits;

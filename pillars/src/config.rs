@@ -90,6 +90,8 @@ impl Config {
             batch_bytes: self.batch_bytes,
             replicas: self.replicas,
             leaders: self.leaders,
+            checkpoint_interval: self.checkpoint_interval,
+            window: self.window,
         }
     }
 }

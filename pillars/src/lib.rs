@@ -15,7 +15,9 @@ mod slot;
 mod votes;
 
 pub use config::Config;
-pub use outbox::{CheckpointVote, Decided, Demand, Executed, Input, Output, Stable, Target};
+pub use outbox::{
+    CheckpointVote, Decided, Declaration, Declared, Demand, Executed, Input, Output, Stable, Target,
+};
 pub use pillar::{Admission, Pillar, Progress, Source};
 pub use placement::{Assign, Leaders, assigned_pillar, crosses_run, primary};
 pub use rejected::Rejected;

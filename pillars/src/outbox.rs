@@ -1,10 +1,14 @@
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hypostyle_app_api::{ClientId, Digest, Number, PillarId, ReplicaId, Round, Seq, View};
-use hypostyle_crypto::Verified;
+use hypostyle_crypto::{Entry, Seal, Verified};
 
 use crate::Rejected;
-use crate::message::{Body, Message, Request, SealedBundle, Statement, Status};
+use crate::message::{
+    Body, Message, NewView, NewViewContent, PeerFrame, Request, SealedBundle, Statement, Status, ViewChange,
+    ViewChangeContent,
+};
 
 /// What happens to a pillar.
 #[derive(Debug)]
@@ -13,6 +17,8 @@ pub enum Input {
     Message(Verified<Message>),
     /// Own statements are signed (and, with `durability = "sync"`, what they stand on is on disk): from now on they count.
     Sealed(Arc<SealedBundle>),
+    /// An own VIEW-CHANGE or NEW-VIEW is signed.
+    Declared(Declared),
     /// A peer tells where it stands.
     Status(ReplicaId, Status),
     /// The link to a peer came up: what was in flight may be lost.
@@ -44,6 +50,13 @@ pub enum Output {
     /// Seal this statement and send it to all peers. With `durability = "sync"` what it stands on (body and slot; body;
     /// prepared certificate) must be on disk before it leaves.
     Statement(Statement),
+    /// Seal this and send it to all peers, after all that was said before and before what is said afterwards. With
+    /// `durability = "sync"` it must be on disk before it leaves.
+    Declare(Declaration),
+    /// This pillar is at work in a view from now on.
+    Entered(View),
+    /// Send a VIEW-CHANGE or NEW-VIEW again, one's own or another's.
+    SendDeclared(ReplicaId, Declared),
     /// Send a body.
     SendBody(Target, Arc<Body>),
     /// Send a bundle again, one's own or another's.
@@ -62,6 +75,24 @@ pub enum Output {
     Rejected(ReplicaId, Rejected),
 }
 
+/// What a replica says of a view, not yet sealed.
+#[derive(Clone, Debug)]
+pub enum Declaration {
+    /// It leaves for a view.
+    ViewChange(ViewChangeContent),
+    /// It begins a view as its primary.
+    NewView(NewViewContent),
+}
+
+/// A sealed [`Declaration`].
+#[derive(Clone, Debug)]
+pub enum Declared {
+    /// A replica leaves for a view.
+    ViewChange(Arc<ViewChange>),
+    /// A primary begins a view.
+    NewView(Arc<NewView>),
+}
+
 /// To whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -76,8 +107,11 @@ pub enum Target {
 pub enum Demand {
     /// A non-empty proposal for this slot was accepted somewhere: an empty slot up to it is justified.
     Accepted(Seq),
-    /// A non-empty slot is decided, or f+1 replicas speak for it: all slots up to it are owed.
+    /// A non-empty slot is decided, or a recovery needs it: all slots up to it are owed.
     Owed(Seq),
+    /// In this pillar f+1 replicas speak for a non-empty slot: all slots up to it are owed, until the pillar takes that
+    /// back by telling a lower one, because its view ended without a decision.
+    Backed(PillarId, Seq),
 }
 
 /// A decided slot.
@@ -126,4 +160,38 @@ pub struct CheckpointVote {
     pub digest: Digest,
     /// The bundle that holds the statement.
     pub bundle: Arc<SealedBundle>,
+}
+
+impl Declaration {
+    /// Its entry in a seal.
+    #[must_use]
+    pub fn entry(&self) -> Entry {
+        match self {
+            Self::ViewChange(content) => content.entry(),
+            Self::NewView(content) => content.entry(),
+        }
+    }
+
+    /// Puts it under a seal that has its entry.
+    ///
+    /// # Panics
+    /// When the seal doesn't cover it: our own mistake.
+    #[must_use]
+    pub fn seal(self, seal: Seal) -> Declared {
+        match self {
+            Self::ViewChange(content) => Declared::ViewChange(Arc::new(content.seal(seal))),
+            Self::NewView(content) => Declared::NewView(Arc::new(content.seal(seal))),
+        }
+    }
+}
+
+impl Declared {
+    /// The type byte of its frame, and its bytes.
+    #[must_use]
+    pub fn frame(&self) -> (u8, &Bytes) {
+        match self {
+            Self::ViewChange(change) => (PeerFrame::VIEW_CHANGE, change.bytes()),
+            Self::NewView(new_view) => (PeerFrame::NEW_VIEW, new_view.bytes()),
+        }
+    }
 }

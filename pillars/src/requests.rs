@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use hypostyle_app_api::{ClientId, Instant, Number};
 
@@ -9,12 +9,19 @@ use crate::message::{Request, RequestRef};
 /// Requests a backup has verified and not yet seen ordered: it passes them to the primary and expects them to be served.
 #[derive(Debug, Default)]
 pub(crate) struct PendingRequests {
-    requests: BTreeMap<(ClientId, Number), (Instant, Request)>,
+    requests: BTreeMap<Key, (Instant, Request)>,
+    /// In order of arrival; those that are served stay until they come to the front.
+    order: VecDeque<Key>,
     bytes: usize,
 }
 
+/// A request's client and first number.
+pub(crate) type Key = (ClientId, Number);
+
 /// Pending requests are bounded to this many batches, in operations and in bytes.
 const PENDING_BATCHES_MAX: usize = 4;
+/// Served requests that may stay in the order of arrival.
+const ORDER_SLACK: usize = 64;
 
 impl PendingRequests {
     pub(crate) fn is_empty(&self) -> bool {
@@ -36,10 +43,33 @@ impl PendingRequests {
 
     pub(crate) fn insert(&mut self, now: Instant, request: Request) {
         self.bytes += request.bytes().len();
-        let old = self.requests.insert((request.client(), request.first()), (now, request));
-        if let Some((_, old)) = old {
-            self.bytes -= old.bytes().len();
+        let key = (request.client(), request.first());
+        let old = self.requests.insert(key, (now, request));
+        match old {
+            Some((_, old)) => self.bytes -= old.bytes().len(),
+            None => self.order.push_back(key),
         }
+        if self.order.len() > 2 * self.requests.len() + ORDER_SLACK {
+            self.order.retain(|key| self.requests.contains_key(key));
+        }
+    }
+
+    /// The one that has waited longest.
+    pub(crate) fn oldest(&mut self) -> Option<Key> {
+        while let Some(key) = self.order.front() {
+            if self.requests.contains_key(key) {
+                return Some(*key);
+            }
+            self.order.pop_front();
+        }
+        None
+    }
+
+    /// Takes out everything, oldest first.
+    pub(crate) fn drain(&mut self) -> Vec<Request> {
+        let mut all = std::mem::take(self);
+        let order = all.order.into_iter();
+        order.filter_map(|key| all.requests.remove(&key)).map(|(_, request)| request).collect()
     }
 
     /// A body was ordered: what it covers, under whatever content, is served.
@@ -77,10 +107,8 @@ impl PendingRequests {
     }
 
     /// The requests, oldest first.
-    pub(crate) fn oldest_first(&self) -> Vec<&Request> {
-        let mut requests: Vec<_> = self.requests.values().collect();
-        requests.sort_by_key(|(since, _)| *since);
-        requests.into_iter().map(|(_, request)| request).collect()
+    pub(crate) fn oldest_first(&self) -> impl Iterator<Item = &Request> {
+        self.order.iter().filter_map(|key| self.requests.get(key)).map(|(_, request)| request)
     }
 
     fn remove(&mut self, key: (ClientId, Number)) {

@@ -4,23 +4,29 @@ use hypostyle_app_api::{Digest, PillarId, ReplicaId, Seq, View};
 
 use crate::message::{Body, SealedBundle};
 use crate::outbox::Decided;
-use crate::votes::Votes;
+use crate::votes::{Cast, Votes};
 
-/// One sequence number of a pillar (OSDI'99, section 4.2): Empty → Proposed → Prepared → Committed.
+/// One sequence number of a pillar (OSDI'99, section 4.2). In each view: Empty → Proposed → Prepared; once decided it
+/// stays so.
 #[derive(Debug)]
 pub(crate) struct Slot {
+    /// In the view of `proposal`.
     pub(crate) stage: Stage,
     /// The current primary's proposal, accepted or held back.
     pub(crate) proposal: Option<Proposal>,
     /// The body that `proposal`, or else a commit certificate, names.
     pub(crate) body: Option<Arc<Body>>,
+    /// Bodies of earlier views: what this replica has prepared once may be chosen again by any later view.
+    pub(crate) former: Vec<Arc<Body>>,
     pub(crate) prepares: Votes,
     pub(crate) commits: Votes,
-    /// Filled on reaching [`Stage::Committed`].
+    /// The prepared certificate of the highest view.
+    pub(crate) prepared: Option<Certificate>,
+    /// The commit certificate; there is one only with its body.
     pub(crate) certificate: Option<Certificate>,
 }
 
-/// How far a slot has come.
+/// How far a slot has come in a view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
     /// Nothing is accepted.
@@ -29,19 +35,17 @@ pub(crate) enum Stage {
     Proposed,
     /// There is a prepared certificate; this replica has said Commit.
     Prepared,
-    /// There are a commit certificate and the body: decided.
-    Committed,
 }
 
 #[derive(Debug)]
 pub(crate) struct Proposal {
     pub(crate) view: View,
     pub(crate) digest: Digest,
-    /// `None` while the own proposal is being signed.
+    /// `None` while the own proposal is being signed, or when a NEW-VIEW implies it and it hasn't come yet.
     pub(crate) bundle: Option<Arc<SealedBundle>>,
 }
 
-/// Commits of 2f+1 replicas for the same view and digest.
+/// Statements of 2f+1 replicas for the same view and digest: Commits, or a Propose and Prepares.
 #[derive(Clone, Debug)]
 pub(crate) struct Certificate {
     pub(crate) view: View,
@@ -55,14 +59,71 @@ impl Slot {
             stage: Stage::Empty,
             proposal: None,
             body: None,
+            former: Vec::new(),
             prepares: Votes::new(replicas),
             commits: Votes::new(replicas),
+            prepared: None,
             certificate: None,
         }
     }
 
     pub(crate) fn is_decided(&self) -> bool {
-        self.stage == Stage::Committed
+        self.certificate.is_some()
+    }
+
+    /// Begins a view in which `chosen` is proposed here, or nothing. What another view left is put aside. Returns the body
+    /// that may be lost by that.
+    pub(crate) fn enter(&mut self, view: View, chosen: Option<Digest>) -> Option<Arc<Body>> {
+        self.stage = Stage::Empty;
+        let early = self.proposal.take().filter(|p| p.view == view);
+        self.proposal = match chosen {
+            Some(digest) => {
+                let bundle = early.filter(|p| p.digest == digest).and_then(|p| p.bundle);
+                Some(Proposal { view, digest, bundle })
+            }
+            None => early,
+        };
+        if self.is_decided() {
+            return None;
+        }
+        let stays = |body: &Arc<Body>| self.proposal.as_ref().is_some_and(|p| p.digest == body.digest());
+        let lost = self.body.take_if(|body| !stays(body));
+        if let Some(lost) = &lost {
+            self.keep(lost);
+        }
+        lost
+    }
+
+    /// Puts in the body that is needed now.
+    pub(crate) fn place(&mut self, body: Arc<Body>) {
+        let digest = body.digest();
+        if let Some(other) = self.body.replace(body).filter(|other| other.digest() != digest) {
+            self.keep(&other);
+        }
+    }
+
+    /// Keeps a body that may be chosen again.
+    pub(crate) fn keep(&mut self, body: &Arc<Body>) {
+        if !body.is_empty() && !self.former.iter().any(|held| held.digest() == body.digest()) {
+            self.former.push(Arc::clone(body));
+        }
+    }
+
+    /// Takes the proposal of a view's primary; the first of a view stays.
+    pub(crate) fn propose(&mut self, view: View, digest: Digest, bundle: &Arc<SealedBundle>) -> Cast {
+        match &mut self.proposal {
+            Some(held) if held.view > view => return Cast::Repeated,
+            Some(held) if held.view == view && held.digest != digest => return Cast::Contradicts,
+            Some(held) if held.view == view && held.bundle.is_some() => return Cast::Repeated,
+            Some(held) if held.view == view => held.bundle = Some(Arc::clone(bundle)),
+            _ => self.proposal = Some(Proposal { view, digest, bundle: Some(Arc::clone(bundle)) }),
+        }
+        Cast::Counted
+    }
+
+    /// A body that is kept here, under whatever view.
+    pub(crate) fn held(&self, digest: Digest) -> Option<&Arc<Body>> {
+        self.body.iter().chain(&self.former).find(|body| body.digest() == digest)
     }
 
     /// The decision, once there is one.
@@ -77,12 +138,17 @@ impl Slot {
         })
     }
 
-    /// Whether Propose and 2f Prepares of others than the primary are there (`prepares` never holds the primary's:
-    /// the decoder refuses it).
-    pub(crate) fn has_prepared_certificate(&self, quorum: usize) -> bool {
-        self.proposal
-            .as_ref()
-            .is_some_and(|p| p.bundle.is_some() && 1 + self.prepares.count(p.view, p.digest) >= quorum)
+    /// Propose and 2f Prepares of others than the primary (`prepares` never holds the primary's: the decoder refuses it).
+    pub(crate) fn prepared_certificate(&self, quorum: usize) -> Option<Certificate> {
+        let proposal = self.proposal.as_ref()?;
+        let (view, digest) = (proposal.view, proposal.digest);
+        let propose = proposal.bundle.as_ref()?;
+        if 1 + self.prepares.count(view, digest) < quorum {
+            return None;
+        }
+        let prepares = self.prepares.for_digest(view, digest).map(|vote| &vote.bundle);
+        let bundles = std::iter::once(propose).chain(prepares).take(quorum).map(Arc::clone).collect();
+        Some(Certificate { view, digest, bundles })
     }
 
     /// The commit certificate, if 2f+1 Commits agree.
@@ -90,26 +156,29 @@ impl Slot {
         if self.commits.len() < quorum {
             return None;
         }
-        let (_, vote) = self.commits.votes().find(|(_, v)| self.commits.count(v.view, v.digest) >= quorum)?;
+        let vote = self.commits.votes().find(|v| self.commits.count(v.view, v.digest) >= quorum)?;
         let agreeing = self.commits.for_digest(vote.view, vote.digest);
         Some(Certificate {
             view: vote.view,
             digest: vote.digest,
-            bundles: agreeing.take(quorum).map(|(_, v)| Arc::clone(&v.bundle)).collect(),
+            bundles: agreeing.take(quorum).map(|v| Arc::clone(&v.bundle)).collect(),
         })
     }
 
-    /// The digest this slot needs a body for: a certified one before a proposed one.
-    pub(crate) fn needs_body(&self, quorum: usize) -> Option<Digest> {
+    /// The digest whose body this slot works with: a certified one before a proposed one.
+    pub(crate) fn named(&self, quorum: usize) -> Option<Digest> {
         if self.is_decided() {
             return None;
         }
-        let digest = match self.commit_certificate(quorum) {
-            Some(certificate) => certificate.digest,
-            None => self.proposal.as_ref()?.digest,
-        };
-        let held = self.body.as_ref().is_some_and(|body| body.digest() == digest);
-        (!held).then_some(digest)
+        match self.commit_certificate(quorum) {
+            Some(certificate) => Some(certificate.digest),
+            None => self.proposal.as_ref().map(|proposal| proposal.digest),
+        }
+    }
+
+    /// The digest this slot needs a body for and has none.
+    pub(crate) fn needs_body(&self, quorum: usize) -> Option<Digest> {
+        self.named(quorum).filter(|digest| self.held(*digest).is_none())
     }
 
     /// Whether only the body is missing to decide this slot.
@@ -122,8 +191,7 @@ impl Slot {
         let sealed = self.proposal.as_ref().filter(|p| p.bundle.is_some());
         let proposed = sealed.is_some_and(|p| (p.view, p.digest) == (view, digest));
         let speaks = |replica: &ReplicaId| {
-            let votes = [self.prepares.of(*replica), self.commits.of(*replica)];
-            votes.iter().flatten().any(|vote| (vote.view, vote.digest) == (view, digest))
+            [&self.prepares, &self.commits].iter().any(|votes| votes.holds(*replica, view, digest))
                 || (proposed && *replica == primary)
         };
         self.replicas().filter(speaks).count()

@@ -4,11 +4,19 @@ use hypostyle_app_api::{Digest, ReplicaId, View};
 
 use crate::message::SealedBundle;
 
-/// The statements of one kind for one slot: at most one a replica, so that nobody is counted twice.
+/// The statements of one kind for one slot: at most one a replica and view, so that nobody is counted twice.
 #[derive(Debug)]
 pub(crate) struct Votes {
-    places: Box<[Option<Vote>]>,
+    places: Box<[Place]>,
     len: usize,
+}
+
+/// Of each replica its vote of the highest view, and the one that came last of a lower view: a certificate of an earlier
+/// view must count though some of its voters have gone on.
+#[derive(Debug, Default)]
+struct Place {
+    newest: Option<Vote>,
+    older: Option<Vote>,
 }
 
 #[derive(Debug)]
@@ -28,7 +36,7 @@ pub(crate) enum Cast {
 
 impl Votes {
     pub(crate) fn new(replicas: u16) -> Self {
-        Self { places: (0..replicas).map(|_| None).collect(), len: 0 }
+        Self { places: (0..replicas).map(|_| Place::default()).collect(), len: 0 }
     }
 
     /// How many replicas voted, for whatever.
@@ -41,24 +49,31 @@ impl Votes {
         u16::try_from(self.places.len()).expect("one place a replica")
     }
 
+    /// The vote of the highest view.
     pub(crate) fn of(&self, replica: ReplicaId) -> Option<&Vote> {
-        self.places.get(replica.index())?.as_ref()
+        self.places.get(replica.index())?.newest.as_ref()
     }
 
-    /// Takes a vote; the first of a view stays, one of a higher view replaces it.
+    pub(crate) fn holds(&self, replica: ReplicaId, view: View, digest: Digest) -> bool {
+        let place = self.places.get(replica.index());
+        place.is_some_and(|place| place.votes().any(|vote| (vote.view, vote.digest) == (view, digest)))
+    }
+
+    /// Takes a vote; the first of a view stays.
     pub(crate) fn cast(&mut self, replica: ReplicaId, vote: Vote) -> Cast {
         let Some(place) = self.places.get_mut(replica.index()) else {
             return Cast::Repeated;
         };
-        match place {
-            Some(old) if old.view == vote.view && old.digest != vote.digest => Cast::Contradicts,
-            Some(old) if old.view >= vote.view => Cast::Repeated,
-            _ => {
-                self.len += usize::from(place.is_none());
-                *place = Some(vote);
-                Cast::Counted
-            }
+        if let Some(same) = place.votes().find(|old| old.view == vote.view) {
+            return if same.digest == vote.digest { Cast::Repeated } else { Cast::Contradicts };
         }
+        if place.newest.as_ref().is_some_and(|newest| newest.view > vote.view) {
+            place.older = Some(vote);
+        } else {
+            self.len += usize::from(place.newest.is_none());
+            place.older = place.newest.replace(vote);
+        }
+        Cast::Counted
     }
 
     /// How many replicas voted for `digest` in `view`.
@@ -66,12 +81,18 @@ impl Votes {
         self.for_digest(view, digest).count()
     }
 
-    /// The replicas that voted for `digest` in `view`.
-    pub(crate) fn for_digest(&self, view: View, digest: Digest) -> impl Iterator<Item = (ReplicaId, &Vote)> {
-        self.votes().filter(move |(_, vote)| vote.view == view && vote.digest == digest)
+    /// The votes for `digest` in `view`, one a replica.
+    pub(crate) fn for_digest(&self, view: View, digest: Digest) -> impl Iterator<Item = &Vote> {
+        self.votes().filter(move |vote| vote.view == view && vote.digest == digest)
     }
 
-    pub(crate) fn votes(&self) -> impl Iterator<Item = (ReplicaId, &Vote)> {
-        (0..).zip(self.places.iter()).filter_map(|(id, vote)| Some((ReplicaId(id), vote.as_ref()?)))
+    pub(crate) fn votes(&self) -> impl Iterator<Item = &Vote> {
+        self.places.iter().flat_map(Place::votes)
+    }
+}
+
+impl Place {
+    fn votes(&self) -> impl Iterator<Item = &Vote> {
+        self.newest.iter().chain(&self.older)
     }
 }

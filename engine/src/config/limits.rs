@@ -1,6 +1,7 @@
 //! What the configuration bounds: the largest frames, and the memory of a replica.
 
 use hypostyle_crypto::SEAL_ENTRIES_MAX;
+use hypostyle_pillars::message::BUNDLE_MAX;
 
 use super::cluster::ClusterConfig;
 
@@ -8,6 +9,10 @@ use super::cluster::ClusterConfig;
 const STATEMENT: usize = 1 + 2 + 8 + 8 + 32;
 /// A seal's largest entry: type, pillar, digest.
 const SEAL_ENTRY: usize = 1 + 2 + 32;
+/// A prepared slot in a VIEW-CHANGE: seq, view, digest.
+const PREPARED: usize = 8 + 8 + 32;
+/// A length before a part of a message.
+const LENGTH: usize = 4;
 /// What surrounds one message: kind, ids, counts and lengths.
 const MESSAGE_HEADER: usize = 128;
 /// What surrounds a request inside a body or a frame: lengths, ids, floor, flags.
@@ -39,19 +44,19 @@ impl ClusterConfig {
     }
 
     /// The worst VIEW-CHANGE: for every slot of the window a prepared certificate of 2f+1 bundles, and the stable
-    /// checkpoint's 2f+1, no bundle shared by two: (2f+1)·(L+1) sealed bundles and the own signature.
+    /// checkpoint's 2f+1, no bundle shared by two: (2f+1)·(L+1) sealed bundles, as large as a faulty replica can make
+    /// them, and the own seal.
     #[must_use]
     pub fn view_change_max(&self) -> usize {
-        let bundles = self.quorum() * (self.window as usize + 1);
-        MESSAGE_HEADER + bundles * self.sealed_bundle_max() + self.auth.signature_len()
+        let window = self.window as usize;
+        let bundle = LENGTH + BUNDLE_MAX * STATEMENT + self.seal_max();
+        MESSAGE_HEADER + window * PREPARED + self.quorum() * (window + 1) * bundle + self.seal_max()
     }
 
-    /// The worst NEW-VIEW: 2f+1 VIEW-CHANGEs named by digest, and a statement for each slot of the window in bundles.
+    /// A NEW-VIEW: 2f+1 VIEW-CHANGEs named by digest.
     #[must_use]
     pub fn new_view_max(&self) -> usize {
-        let names = self.quorum() * (2 + 32);
-        let bundles = (self.window as usize).div_ceil(usize::from(self.bundle));
-        MESSAGE_HEADER + names + bundles * self.sealed_bundle_max() + self.auth.signature_len()
+        MESSAGE_HEADER + self.quorum() * (2 + 32) + self.seal_max()
     }
 
     /// The largest frame between replicas: no setting, but the largest message that a correct replica can send.

@@ -16,6 +16,9 @@ pub(crate) struct Counters {
     pub(crate) batches: u64,
     pub(crate) batched_operations: u64,
     pub(crate) empty_slots: u64,
+    /// VIEW-CHANGEs and NEW-VIEWs made here, and views entered.
+    pub(crate) declarations: u64,
+    pub(crate) views_entered: u64,
     /// Replies sent.
     pub(crate) reply_groups: u64,
     replicas: Vec<[u64; Rejected::ALL.len()]>,
@@ -32,6 +35,8 @@ impl Counters {
             batches: 0,
             batched_operations: 0,
             empty_slots: 0,
+            declarations: 0,
+            views_entered: 0,
             reply_groups: 0,
             replicas: vec![[0; Rejected::ALL.len()]; usize::from(replicas)],
             clients: BTreeMap::new(),
@@ -55,7 +60,7 @@ impl Counters {
     }
 
     /// Counts by name.
-    pub(crate) fn named(&self) -> [(&'static str, u64); 8] {
+    pub(crate) fn named(&self) -> [(&'static str, u64); 10] {
         [
             ("bundles", self.bundles),
             ("statements", self.statements),
@@ -64,6 +69,8 @@ impl Counters {
             ("batches", self.batches),
             ("batched_operations", self.batched_operations),
             ("empty_slots", self.empty_slots),
+            ("declarations", self.declarations),
+            ("views_entered", self.views_entered),
             ("reply_groups", self.reply_groups),
         ]
     }

@@ -9,12 +9,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use hypostyle_app_api::{ClientId, Digest, Instant, Now, PillarId, ReplicaId, Round};
+use hypostyle_app_api::{ClientId, Digest, Instant, Now, PillarId, ReplicaId, Round, View};
 use hypostyle_crypto::{Class, Desk, Finished, Pool, Tag};
 use hypostyle_pillars::message::{Body, FrameLimits, Message, PeerFrame, Request, SealedBundle, Status};
 use hypostyle_pillars::{
-    Admission, CheckpointVote, Config, Decided, Demand, Executed, Input, Output, Pillar, Progress, Rejected,
-    Source, Stable, Target,
+    Admission, CheckpointVote, Config, Decided, Declared, Demand, Executed, Input, Output, Pillar, Progress,
+    Rejected, Source, Stable, Target,
 };
 
 use crate::executor::Lookup;
@@ -64,6 +64,7 @@ pub(crate) enum PeerMessage {
     Bundle(Arc<SealedBundle>),
     Status(Status),
     Request(Request),
+    Declared(Declared),
 }
 
 /// What the pillars tell the executor.
@@ -71,6 +72,8 @@ pub(crate) enum ExecutorInput {
     Decided(Decided),
     Lookup(Lookup),
     CheckpointVote(CheckpointVote),
+    /// A pillar entered a view: replies tell it.
+    Entered(PillarId, View),
 }
 
 /// What the executor tells a worker.
@@ -104,7 +107,7 @@ impl ExecutorInput {
     /// may ask, and a replica repeat itself, without end.
     pub(crate) fn comes_again(&self, me: ReplicaId) -> bool {
         match self {
-            Self::Decided(_) => false,
+            Self::Decided(_) | Self::Entered(..) => false,
             Self::Lookup(_) => true,
             Self::CheckpointVote(vote) => vote.replica != me,
         }
@@ -348,7 +351,10 @@ impl Node {
             Source::Peer(replica) => u32::from(replica.0),
             Source::Client(client) => replicas.saturating_add(client.0),
         };
-        let class = if matches!(message, Message::Bundle(_)) { Class::Seal } else { Class::Client };
+        let class = match message {
+            Message::Bundle(_) | Message::ViewChange(_) | Message::NewView(_) => Class::Seal,
+            Message::Request(_) | Message::Body(_) => Class::Client,
+        };
         if self.desk.verify(account, class, message, Context { pillar, source }) {
             self.take_finished(now);
         } else {
@@ -373,6 +379,16 @@ impl Node {
         let to_peers = |to, message| NodeOutput::ToPeers { pillar, to, message };
         let output = match output {
             Output::Statement(statement) => return self.sealer.statement(index, statement),
+            Output::Declare(declaration) => {
+                self.counters.declarations += 1;
+                return self.sealer.declare(index, declaration);
+            }
+            Output::SendDeclared(to, declared) => to_peers(Target::Peer(to), PeerMessage::Declared(declared)),
+            Output::Entered(view) => {
+                self.ticks_again = true;
+                self.counters.views_entered += 1;
+                NodeOutput::ToExecutor(ExecutorInput::Entered(pillar, view))
+            }
             Output::Rejected(replica, reason) => return self.counters.refuse(Source::Peer(replica), reason),
             Output::SendBody(to, body) => to_peers(to, PeerMessage::Body(body)),
             Output::SendBundle(to, bundle) => to_peers(Target::Peer(to), PeerMessage::Bundle(bundle)),
@@ -406,6 +422,9 @@ impl Node {
     fn signed(&mut self, now: Now, ticket: u64, signature: Bytes) {
         for sealed in self.sealer.signed(ticket, signature) {
             self.counters.seals += 1;
+            for (pillar, declared) in sealed.declared {
+                self.send_declared(now, pillar, declared);
+            }
             for bundle in sealed.bundles {
                 self.send_bundle(now, bundle);
             }
@@ -414,6 +433,14 @@ impl Node {
                 self.spent.extend(replies.groups);
             }
         }
+    }
+
+    fn send_declared(&mut self, now: Now, pillar: PillarId, declared: Declared) {
+        self.counters.seal_entries += 1;
+        let message = PeerMessage::Declared(declared.clone());
+        self.outputs.push(NodeOutput::ToPeers { pillar, to: Target::Peers, message });
+        let index = self.index(pillar).expect("own declarations are of own pillars");
+        self.step(now, index, Input::Declared(declared));
     }
 
     fn send_bundle(&mut self, now: Now, bundle: SealedBundle) {

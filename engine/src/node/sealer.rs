@@ -5,6 +5,7 @@ use hypostyle_app_api::{Digest, PillarId, ReplicaId};
 use hypostyle_crypto::merkle::Tree;
 use hypostyle_crypto::{Entry, SEAL_ENTRIES_MAX, Seal};
 use hypostyle_pillars::message::{Bundle, SealedBundle, Statement};
+use hypostyle_pillars::{Declaration, Declared};
 
 use crate::reply::{ReplyGroup, seal_tree};
 
@@ -13,7 +14,7 @@ use crate::reply::{ReplyGroup, seal_tree};
 /// one signature.
 pub(crate) struct Sealer {
     settings: SealerSettings,
-    statements: Vec<(PillarId, VecDeque<Statement>)>,
+    said: Vec<(PillarId, VecDeque<Said>)>,
     replies: VecDeque<ReplyGroup>,
     /// Signatures under way, oldest first: bundles leave in the order in which their statements were made.
     flights: VecDeque<Flight>,
@@ -35,8 +36,16 @@ pub(crate) struct SealerSettings {
     pub(crate) flights_max: usize,
 }
 
+/// What a pillar says, in order.
+enum Said {
+    Statement(Statement),
+    Declaration(Declaration),
+}
+
 /// What a signature completed.
 pub(crate) struct Sealed {
+    /// With the pillar that made them; they go before the bundles.
+    pub(crate) declared: Vec<(PillarId, Declared)>,
     pub(crate) bundles: Vec<SealedBundle>,
     pub(crate) replies: Option<SealedReplies>,
 }
@@ -51,6 +60,7 @@ pub(crate) struct SealedReplies {
 struct Flight {
     ticket: u64,
     entries: Vec<Entry>,
+    declarations: Vec<(PillarId, Declaration)>,
     bundles: Vec<Bundle>,
     replies: Option<(Vec<ReplyGroup>, Tree)>,
     signature: Option<Bytes>,
@@ -65,14 +75,19 @@ impl SealerSettings {
 
 impl Sealer {
     pub(crate) fn new(settings: SealerSettings, pillars: &[PillarId]) -> Self {
-        let statements = pillars.iter().map(|pillar| (*pillar, VecDeque::new())).collect();
+        let said = pillars.iter().map(|pillar| (*pillar, VecDeque::new())).collect();
         let (replies, flights) = (VecDeque::new(), VecDeque::new());
-        Self { settings, statements, replies, flights, next_ticket: 0, first_pillar: 0, replied: false }
+        Self { settings, said, replies, flights, next_ticket: 0, first_pillar: 0, replied: false }
     }
 
     /// Adds a statement that travels on the links of the worker's `index`-th pillar.
     pub(crate) fn statement(&mut self, index: usize, statement: Statement) {
-        self.statements[index].1.push_back(statement);
+        self.said[index].1.push_back(Said::Statement(statement));
+    }
+
+    /// Adds a declaration of the worker's `index`-th pillar: sealed after all that the pillar has said before.
+    pub(crate) fn declare(&mut self, index: usize, declaration: Declaration) {
+        self.said[index].1.push_back(Said::Declaration(declaration));
     }
 
     pub(crate) fn replies(&mut self, groups: impl IntoIterator<Item = ReplyGroup>) {
@@ -81,8 +96,7 @@ impl Sealer {
 
     /// Whether something waits for a signature that could be made now.
     pub(crate) fn is_ready(&self) -> bool {
-        let waits =
-            !self.replies.is_empty() || self.statements.iter().any(|(_, waiting)| !waiting.is_empty());
+        let waits = !self.replies.is_empty() || self.pillars_wait();
         waits && self.flights.len() < self.settings.flights_max
     }
 
@@ -91,19 +105,20 @@ impl Sealer {
         if !self.is_ready() {
             return None;
         }
-        let (bundles, replies) = match self.replies_alone() {
-            true if self.settings.replies_singly => (Vec::new(), self.next_replies(1)),
-            true => (Vec::new(), self.next_replies(self.replies.len())),
-            false if self.settings.seals_one() => (self.next_bundles(), None),
-            false => (self.next_bundles(), self.next_replies(self.replies.len())),
+        let ((declarations, bundles), replies) = match self.replies_alone() {
+            true if self.settings.replies_singly => ((Vec::new(), Vec::new()), self.next_replies(1)),
+            true => ((Vec::new(), Vec::new()), self.next_replies(self.replies.len())),
+            false if self.settings.seals_one() => (self.next_said(), None),
+            false => (self.next_said(), self.next_replies(self.replies.len())),
         };
         self.replied = replies.is_some();
-        let mut entries: Vec<_> = bundles.iter().map(Bundle::entry).collect();
+        let mut entries: Vec<_> = declarations.iter().map(|(_, declaration)| declaration.entry()).collect();
+        entries.extend(bundles.iter().map(Bundle::entry));
         entries.extend(replies.as_ref().map(|(_, tree)| Entry::Replies { root: tree.root() }));
         let content = Seal::content(self.settings.me, &entries);
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.flights.push_back(Flight { ticket, entries, bundles, replies, signature: None });
+        self.flights.push_back(Flight { ticket, entries, declarations, bundles, replies, signature: None });
         Some((ticket, content))
     }
 
@@ -122,37 +137,53 @@ impl Sealer {
     fn land(&self, flight: Flight) -> Sealed {
         let signature = flight.signature.expect("only signed flights land");
         let seal = Seal { signer: self.settings.me, entries: flight.entries, signature };
+        let seal_one =
+            |(pillar, declaration): (PillarId, Declaration)| (pillar, declaration.seal(seal.clone()));
         Sealed {
+            declared: flight.declarations.into_iter().map(seal_one).collect(),
             bundles: flight.bundles.into_iter().map(|bundle| bundle.seal(seal.clone())).collect(),
             replies: flight.replies.map(|(groups, tree)| SealedReplies { groups, tree, seal: seal.clone() }),
         }
     }
 
-    /// One bundle a pillar, as full as allowed; with `bundle = 1` a single statement of a single pillar.
-    fn next_bundles(&mut self) -> Vec<Bundle> {
+    /// One bundle a pillar, as full as allowed, and before it what the pillar declares; with `bundle = 1` a single statement
+    /// or declaration of a single pillar.
+    fn next_said(&mut self) -> (Vec<(PillarId, Declaration)>, Vec<Bundle>) {
         let (me, most) = (self.settings.me, self.settings.bundle);
-        let bundles_max = if most == 1 { 1 } else { SEAL_ENTRIES_MAX - 1 };
-        let count = self.statements.len();
-        let mut bundles = Vec::new();
+        let entries_max = if most == 1 { 1 } else { SEAL_ENTRIES_MAX - 1 };
+        let count = self.said.len();
+        let (mut declarations, mut bundles) = (Vec::new(), Vec::new());
         // Begins with another pillar each time, so that none starves where not all fit.
         self.first_pillar = (self.first_pillar + 1) % count;
         for index in (self.first_pillar..count).chain(0..self.first_pillar) {
-            let (pillar, waiting) = &mut self.statements[index];
-            if bundles.len() == bundles_max {
+            let (pillar, waiting) = &mut self.said[index];
+            // A pillar takes up to two entries.
+            if declarations.len() + bundles.len() + 2 > entries_max.max(2) {
                 break;
             }
-            if !waiting.is_empty() {
-                let statements: Vec<_> = waiting.drain(..waiting.len().min(most)).collect();
+            let before = declarations.len();
+            if let Some(declaration) = next_declaration(waiting) {
+                declarations.push((*pillar, declaration));
+            }
+            let alone = most == 1 && declarations.len() > before;
+            let statements = next_statements(waiting, if alone { 0 } else { most });
+            if !statements.is_empty() {
                 bundles.push(Bundle::new(me, *pillar, &statements));
             }
+            if most == 1 && declarations.len() + bundles.len() == 1 {
+                break;
+            }
         }
-        bundles
+        (declarations, bundles)
+    }
+
+    fn pillars_wait(&self) -> bool {
+        self.said.iter().any(|(_, waiting)| !waiting.is_empty())
     }
 
     /// Whether the next seal is for replies alone: by turns with the statements, so that neither starves.
     fn replies_alone(&self) -> bool {
-        let statements = self.statements.iter().any(|(_, waiting)| !waiting.is_empty());
-        self.settings.seals_one() && !self.replies.is_empty() && !(self.replied && statements)
+        self.settings.seals_one() && !self.replies.is_empty() && !(self.replied && self.pillars_wait())
     }
 
     fn next_replies(&mut self, count: usize) -> Option<(Vec<ReplyGroup>, Tree)> {
@@ -163,4 +194,26 @@ impl Sealer {
         let tree = seal_tree(&groups);
         Some((groups, tree))
     }
+}
+
+fn next_declaration(waiting: &mut VecDeque<Said>) -> Option<Declaration> {
+    match waiting.pop_front()? {
+        Said::Declaration(declaration) => Some(declaration),
+        statement => {
+            waiting.push_front(statement);
+            None
+        }
+    }
+}
+
+/// Up to `most` statements, none from after the next declaration.
+fn next_statements(waiting: &mut VecDeque<Said>, most: usize) -> Vec<Statement> {
+    let mut statements = Vec::new();
+    while statements.len() < most
+        && let Some(Said::Statement(statement)) = waiting.front()
+    {
+        statements.push(*statement);
+        waiting.pop_front();
+    }
+    statements
 }

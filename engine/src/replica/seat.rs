@@ -59,6 +59,7 @@ impl<A: Application> Seat<A> {
             ExecutorInput::Decided(decided) => drop(self.executor.decided(decided)),
             ExecutorInput::Lookup(lookup) => self.executor.lookup(&lookup),
             ExecutorInput::CheckpointVote(vote) => self.executor.checkpoint_vote(vote, &mut self.outbox),
+            ExecutorInput::Entered(pillar, view) => self.executor.set_view(pillar, view),
         }
     }
 

@@ -380,6 +380,7 @@ fn send(transport: &mut Transport, id: ConnectionId, message: &PeerMessage) {
         PeerMessage::Body(body) => (PeerFrame::BODY, body.bytes()),
         PeerMessage::Bundle(bundle) => (PeerFrame::BUNDLE, bundle.bytes()),
         PeerMessage::Request(request) => (PeerFrame::REQUEST, request.bytes()),
+        PeerMessage::Declared(declared) => declared.frame(),
         PeerMessage::Status(status) => {
             let mut bytes = vec![PeerFrame::STATUS];
             status.encode(&mut bytes);

@@ -138,6 +138,13 @@ impl Body {
         request::operations(&self.bytes[request.start as usize..request.signed as usize])
     }
 
+    /// One of [`Body::requests`], in memory of its own.
+    #[must_use]
+    pub fn request(&self, request: &RequestRef) -> Request {
+        let bytes = Bytes::copy_from_slice(&self.bytes[request.start as usize..request.end as usize]);
+        Request::assemble(bytes, request, (request.signed - request.start) as usize)
+    }
+
     /// One of [`Body::requests`] as its client sent it.
     #[must_use]
     pub fn request_bytes(&self, request: &RequestRef) -> Bytes {

@@ -5,20 +5,26 @@
 
 mod body;
 mod bundle;
+mod new_view;
 mod reader;
 mod request;
 mod statement;
 mod status;
+mod view_change;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hypostyle_crypto::{Claim, Signed};
 
 pub use body::{Body, BodyBuilder, RequestRef};
 pub use bundle::{Bundle, SealedBundle};
+pub use new_view::{NewView, NewViewContent};
 pub use reader::Reader;
 pub use request::{Request, RequestLimits, encode_request};
 pub use statement::{BUNDLE_MAX, Kind, STATEMENT_BYTES, Statement};
 pub use status::{STATUS_WANTED_MAX, Status, WantedBody};
+pub use view_change::{Leave, Prepared, ViewChange, ViewChangeContent};
 
 /// Why bytes are not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,13 +46,18 @@ pub enum Message {
     Body(Body),
     /// Statements of one replica with their seal.
     Bundle(SealedBundle),
+    /// A replica leaves for a view.
+    ViewChange(Arc<ViewChange>),
+    /// A primary begins a view.
+    NewView(Arc<NewView>),
 }
 
 impl Signed for Message {
     fn claims(&self) -> usize {
         match self {
-            Self::Request(_) | Self::Bundle(_) => 1,
+            Self::Request(_) | Self::Bundle(_) | Self::NewView(_) => 1,
             Self::Body(body) => body.claims(),
+            Self::ViewChange(change) => change.claims(),
         }
     }
 
@@ -55,6 +66,8 @@ impl Signed for Message {
             Self::Request(request) => request.claim(index),
             Self::Body(body) => body.claim(index),
             Self::Bundle(bundle) => bundle.claim(index),
+            Self::ViewChange(change) => change.claim(index),
+            Self::NewView(new_view) => new_view.claim(index),
         }
     }
 }
@@ -77,6 +90,10 @@ impl PeerFrame {
     pub const STATUS: u8 = 3;
     /// Type byte of a [`Request`] passed on by a backup.
     pub const REQUEST: u8 = 4;
+    /// Type byte of a [`ViewChange`].
+    pub const VIEW_CHANGE: u8 = 5;
+    /// Type byte of a [`NewView`].
+    pub const NEW_VIEW: u8 = 6;
 
     /// Decodes the payload of a frame.
     ///
@@ -92,6 +109,10 @@ impl PeerFrame {
             Self::BUNDLE => Self::Message(Message::Bundle(SealedBundle::decode(rest, limits)?)),
             Self::STATUS => Self::Status(Status::decode(&rest)?),
             Self::REQUEST => Self::Message(Message::Request(Request::decode(rest, &limits.request)?)),
+            Self::VIEW_CHANGE => {
+                Self::Message(Message::ViewChange(Arc::new(ViewChange::decode(rest, limits)?)))
+            }
+            Self::NEW_VIEW => Self::Message(Message::NewView(Arc::new(NewView::decode(rest, limits)?))),
             _ => return Err(Malformed { message: "frame", what: "unknown type byte" }),
         })
     }
@@ -110,4 +131,21 @@ pub struct FrameLimits {
     pub replicas: u16,
     /// Who leads which view of which pillar.
     pub leaders: crate::Leaders,
+    /// K: rounds between checkpoints.
+    pub checkpoint_interval: u64,
+    /// L: slots above the stable round.
+    pub window: u64,
+}
+
+impl FrameLimits {
+    /// 2f+1.
+    #[must_use]
+    pub fn quorum(&self) -> usize {
+        2 * ((usize::from(self.replicas) - 1) / 3) + 1
+    }
+
+    /// The bundles of a VIEW-CHANGE that shares none between its certificates.
+    fn view_change_bundles_max(&self) -> usize {
+        self.quorum().saturating_mul(usize::try_from(self.window).unwrap_or(usize::MAX).saturating_add(1))
+    }
 }

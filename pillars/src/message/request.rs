@@ -2,7 +2,7 @@ use bytes::Bytes;
 use hypostyle_app_api::{ClientId, Digest, Number};
 use hypostyle_crypto::{Claim, Identity, Signed, Signer, Tag, sha256};
 
-use super::{Malformed, Reader};
+use super::{Malformed, Reader, RequestRef};
 use crate::placement::crosses_run;
 
 /// One or more operations of one client under one signature.
@@ -53,6 +53,12 @@ impl Request {
     pub fn decode(bytes: Bytes, limits: &RequestLimits) -> Result<Self, Malformed> {
         let header = decode_header(&bytes, limits)?;
         Ok(Self { bytes, header })
+    }
+
+    /// The request that a body holds.
+    pub(super) fn assemble(bytes: Bytes, of: &RequestRef, signed: usize) -> Self {
+        let RequestRef { client, first, floor, count, digest, .. } = *of;
+        Self { bytes, header: Header { client, first, floor, count, digest, signed } }
     }
 
     /// The request as received.

@@ -3,6 +3,7 @@ use hypostyle_app_api::{ClientId, ReplicaId, Seq};
 use super::Pillar;
 use crate::clients::Known;
 use crate::message::{Body, Kind, Message, Request, SealedBundle, Statement};
+use crate::slot::Stage;
 use crate::{Config, Rejected};
 
 /// Whose authenticated connection a message came over.
@@ -35,6 +36,8 @@ impl Pillar {
             (_, Source::Client(_)) => Some(Rejected::Unsolicited),
             (Message::Body(body), Source::Peer(from)) => self.refuse_body(from, body),
             (Message::Bundle(bundle), Source::Peer(_)) => self.refuse_bundle(bundle),
+            (Message::ViewChange(change), Source::Peer(from)) => self.refuse_view_change(from, change),
+            (Message::NewView(new_view), Source::Peer(_)) => self.refuse_new_view(new_view),
         };
         refusal.map_or(Admission::Verify, Admission::Drop)
     }
@@ -52,6 +55,11 @@ impl Pillar {
             Known::Seen => return Admission::Drop(Rejected::Redundant),
             Known::New => {}
         }
+        let (client, first, count, floor) =
+            (request.client(), request.first(), request.count(), request.floor());
+        if !self.leads() && !self.clients.is_near(client, first, count, floor) {
+            return Admission::Drop(Rejected::BeyondClientWindow);
+        }
         if self.pending.contains(request) {
             return Admission::Drop(Rejected::Redundant);
         }
@@ -62,7 +70,7 @@ impl Pillar {
     }
 
     pub(super) fn has_room(&self, length: usize) -> bool {
-        match self.leads() {
+        match self.leads() && self.views.active {
             true => self.batches.has_room(length, &self.config),
             false => self.pending.has_room(length, &self.config),
         }
@@ -94,7 +102,9 @@ impl Pillar {
     pub(super) fn is_wanted(&self, body: &Body) -> bool {
         let open = self.frontier.0 + 1..=self.log.end().0;
         let quorum = self.config.quorum();
-        open.filter_map(|s| self.log.get(Seq(s))).any(|slot| slot.needs_body(quorum) == Some(body.digest()))
+        let mut slots = open.filter_map(|s| self.log.get(Seq(s)));
+        slots.any(|slot| slot.needs_body(quorum) == Some(body.digest()))
+            || self.views.wanted.iter().any(|wanted| wanted.digest == body.digest())
     }
 
     fn holds(&self, body: &Body) -> bool {
@@ -127,7 +137,8 @@ impl Pillar {
         if statement.pillar != self.config.pillar {
             return Some(Rejected::WrongPillar);
         }
-        if statement.view != self.view {
+        // A commit certificate counts whatever its view, during a view change too.
+        if statement.view != self.view && statement.kind != Kind::Commit {
             return Some(Rejected::OtherView);
         }
         if !self.log.keeps(statement.seq) {
@@ -135,16 +146,19 @@ impl Pillar {
         }
         let slot = self.log.get(statement.seq)?;
         let (quorum, view, digest) = (self.config.quorum(), statement.view, statement.digest);
-        let redundant = slot.is_decided()
+        // A slot decided in an earlier view may have to be prepared again for the others.
+        let over = slot.certificate.as_ref().is_some_and(|certificate| certificate.view >= view);
+        let redundant = over
             || match statement.kind {
-                Kind::Propose => slot.proposal.as_ref().is_some_and(|p| (p.view, p.digest) == (view, digest)),
-                Kind::Prepare => {
-                    slot.stage >= crate::slot::Stage::Prepared
-                        || slot.prepares.of(signer).is_some_and(|v| (v.view, v.digest) == (view, digest))
-                }
+                Kind::Propose => slot
+                    .proposal
+                    .as_ref()
+                    .is_some_and(|p| (p.view, p.digest) == (view, digest) && p.bundle.is_some()),
+                Kind::Prepare => slot.stage >= Stage::Prepared || slot.prepares.holds(signer, view, digest),
                 Kind::Commit => {
-                    slot.commits.count(view, digest) >= quorum
-                        || slot.commits.of(signer).is_some_and(|v| (v.view, v.digest) == (view, digest))
+                    slot.is_decided()
+                        || slot.commits.count(view, digest) >= quorum
+                        || slot.commits.holds(signer, view, digest)
                 }
                 Kind::Checkpoint => false,
             };

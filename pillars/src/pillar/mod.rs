@@ -1,10 +1,14 @@
 //! The core of one pillar: state, dispatch and deadlines. What it does in the normal case is in `ordering`, what it
 //! lets in is in `admit`, how it keeps pace with the others in `pace`, how it repairs what the network lost in `resend`.
+//! When it blames its primary is in `blame`, how it then leaves its view in `view_change`, how it enters one in `new_view`.
 
 mod admit;
+mod blame;
+mod new_view;
 mod ordering;
 mod pace;
 mod resend;
+mod view_change;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,8 +25,10 @@ use crate::outbox::{CheckpointVote, Executed, Input, Output, Stable, Target};
 use crate::requests::PendingRequests;
 use crate::slot::Slot;
 use crate::{Config, Rejected};
+use blame::Blame;
 use pace::Pace;
 use resend::Resend;
+use view_change::Views;
 
 /// One independent PBFT instance of one replica: a value that is stepped. It reads no clock and knows no socket.
 #[derive(Debug)]
@@ -50,6 +56,8 @@ pub struct Pillar {
     empty: Arc<Body>,
     pace: Pace,
     resend: Resend,
+    views: Views,
+    blame: Blame,
     /// When a proposal that lies in this replica's future may be accepted.
     clock_allows: Option<Instant>,
     /// Whether the executor takes its state from peers.
@@ -67,6 +75,8 @@ pub struct Progress {
     pub pillar: PillarId,
     /// Its view.
     pub view: View,
+    /// Whether it is at work in that view; else it waits for the view to begin.
+    pub active: bool,
     /// The primary of that view.
     pub primary: ReplicaId,
     /// All slots up to this one are decided.
@@ -101,6 +111,8 @@ impl Pillar {
             empty: Arc::new(Body::empty()),
             pace: Pace::default(),
             resend: Resend::new(config.replicas),
+            views: Views::new(config.replicas),
+            blame: Blame::default(),
             clock_allows: None,
             transferring: false,
             voting: true,
@@ -119,39 +131,55 @@ impl Pillar {
                 // What this replica has said it learns from its signer only.
                 Message::Bundle(bundle) if bundle.signer() == self.config.me => {}
                 Message::Bundle(bundle) => self.on_bundle(now, &Arc::new(bundle.compact()), out),
+                Message::ViewChange(change) => self.on_view_change(now, &change, out),
+                Message::NewView(new_view) => self.on_new_view(now, &new_view, out),
             },
+            Input::Declared(declared) => self.on_declared(now, declared, out),
             Input::Sealed(bundle) => self.on_bundle(now, &bundle, out),
             Input::Status(from, status) => self.on_status(now, from, &status, out),
             Input::Connected(peer) => out.push(Output::SendStatus(Target::Peer(peer), self.status())),
             Input::Demand(demand) => {
-                self.pace.demand(demand);
+                if self.pace.demand(demand) {
+                    self.note_demand_above(self.frontier, out);
+                }
                 self.accept_ready(now, out);
             }
             Input::Checkpoint(round, digest) => {
-                out.push(Output::Statement(Statement::checkpoint(round, digest)))
+                self.say(Statement::checkpoint(round, digest), out);
             }
             Input::Stable(stable) => self.on_stable(now, stable, out),
             Input::Executed(executed) => self.on_executed(now, &executed, out),
             Input::Transferring => self.on_transferring(),
             Input::Installed(seq) => self.on_installed(now, seq, out),
-            Input::Voting(voting) => self.voting = voting,
+            Input::Voting(voting) => {
+                self.voting = voting;
+                self.blame.stop();
+            }
             Input::Incarnation(replica, incarnation) => {
                 let known = &mut self.incarnations[replica.index()];
                 *known = incarnation.max(*known);
+                self.views.latest[replica.index()].take_if(|change| change.incarnation() < incarnation);
             }
             Input::Tick => self.on_tick(now, out),
         }
         self.watch(now, frontier);
+        self.watch_primary(now, frontier);
     }
 
     /// When [`Input::Tick`] is due next, if at all: there are no periodic ticks.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         let batch = self.may_propose().then(|| self.batches.due(&self.config)).flatten();
-        [batch, self.clock_allows, self.pace.next_ask(), self.resend.next_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            batch,
+            self.clock_allows,
+            self.pace.next_ask(),
+            self.resend.next_deadline(),
+            self.blame.next_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Where the pillar stands.
@@ -160,6 +188,7 @@ impl Pillar {
         Progress {
             pillar: self.config.pillar,
             view: self.view,
+            active: self.views.active,
             primary: self.primary(),
             decided: self.frontier,
             decided_high: self.decided_high(),
@@ -172,7 +201,7 @@ impl Pillar {
     /// Whether requests gather faster than they are ordered: time to let clients wait.
     #[must_use]
     pub fn is_congested(&self) -> bool {
-        self.leads() && self.batches.is_half_full(&self.config)
+        self.leads() && self.views.active && self.batches.is_half_full(&self.config)
     }
 
     /// The current view.
@@ -193,6 +222,13 @@ impl Pillar {
         decided.next().unwrap_or(self.frontier)
     }
 
+    /// Says something, unless this replica has forgotten what it said before.
+    fn say(&self, statement: Statement, out: &mut Vec<Output>) {
+        if self.voting {
+            out.push(Output::Statement(statement));
+        }
+    }
+
     fn primary(&self) -> ReplicaId {
         self.config.primary(self.view)
     }
@@ -203,6 +239,12 @@ impl Pillar {
 
     fn stable_round(&self) -> Round {
         self.stable.as_ref().map_or(Round(0), |stable| stable.round)
+    }
+
+    /// All slots up to this one need no vote any more: they are decided here, or stable. Votes need no state, so a replica
+    /// that lags votes all the same.
+    fn settled(&self) -> Seq {
+        self.frontier.max(Seq(self.stable_round().0))
     }
 
     /// The highest slot that is acted on: h + L.
@@ -295,6 +337,7 @@ impl Pillar {
             self.accept_ready(now, out);
         }
         self.propose(now, out);
+        self.blame_primary(now, out);
         self.ask_when_stalled(now, out);
         self.fetch_bodies(now, out);
         self.tell_when_quiet(now, out);

@@ -6,6 +6,8 @@ use hypostyle_app_api::{Digest, Now, ReplicaId, Seq};
 
 use super::Pillar;
 use super::admit::requests_belong;
+use hypostyle_probe::mark;
+
 use crate::message::{Body, Kind, Request, SealedBundle, Statement};
 use crate::outbox::{Demand, Output, Target};
 use crate::slot::{Proposal, Slot, Stage};
@@ -21,12 +23,33 @@ impl Pillar {
             // What changed between admission and now; the client tries again if it must.
             return;
         }
-        if self.leads() {
-            self.clients.take(client, first, count, request.floor());
-            self.batches.push(now.instant, &request, &self.config);
+        if self.leads() && self.views.active {
+            self.gather(now, &request);
         } else {
-            out.push(Output::Forward(self.primary(), request.clone()));
-            self.pending.insert(now.instant, request.compact());
+            if self.views.active {
+                out.push(Output::Forward(self.primary(), request.clone()));
+            }
+            self.expect(now, request.compact());
+        }
+    }
+
+    /// Puts a request into the batch to come.
+    pub(super) fn gather(&mut self, now: Now, request: &Request) {
+        let (client, first, count, floor) =
+            (request.client(), request.first(), request.count(), request.floor());
+        if self.clients.known(client, first, count, floor) == Known::New {
+            self.clients.take(client, first, count, floor);
+            self.batches.push(now.instant, request, &self.config);
+        }
+    }
+
+    /// Expects the primary to serve a request.
+    pub(super) fn expect(&mut self, now: Now, request: Request) {
+        let (client, first, count, floor) =
+            (request.client(), request.first(), request.count(), request.floor());
+        let new = self.clients.known(client, first, count, floor) == Known::New || !self.views.active;
+        if new && self.pending.has_room(request.bytes().len(), &self.config) {
+            self.pending.insert(now.instant, request);
         }
     }
 
@@ -42,11 +65,12 @@ impl Pillar {
                 continue;
             };
             if slot.needs_body(quorum) == Some(body.digest()) {
-                slot.body = Some(Arc::clone(&body));
+                slot.place(Arc::clone(&body));
                 placed = true;
                 self.advance_slot(now, Seq(seq), out);
             }
         }
+        placed |= self.take_wanted(now, &body, out);
         if placed {
             self.resend.body_came();
             self.accept_ready(now, out);
@@ -84,13 +108,7 @@ impl Pillar {
         let cast = match own.kind {
             Kind::Prepare => slot.prepares.cast(self.config.me, vote),
             Kind::Commit => slot.commits.cast(self.config.me, vote),
-            Kind::Propose | Kind::Checkpoint => match &mut slot.proposal {
-                Some(p) if (p.view, p.digest) == (own.view, own.digest) => {
-                    p.bundle = Some(vote.bundle);
-                    Cast::Counted
-                }
-                _ => Cast::Repeated,
-            },
+            Kind::Propose | Kind::Checkpoint => slot.propose(own.view, own.digest, bundle),
         };
         assert!(cast != Cast::Contradicts, "two own statements for one slot: {own:?}");
         self.advance_slot(now, own.seq, out);
@@ -104,6 +122,10 @@ impl Pillar {
         bundle: &Arc<SealedBundle>,
         out: &mut Vec<Output>,
     ) {
+        if statement.kind == Kind::Propose && !self.may_be_proposed(statement.seq, statement.digest) {
+            mark!("a primary departs from its NEW-VIEW");
+            return self.reject(signer, Rejected::Equivocation, out);
+        }
         let Some(slot) = self.log.entry(statement.seq) else {
             return self.reject(signer, Rejected::OutsideWindow, out);
         };
@@ -111,14 +133,7 @@ impl Pillar {
         let cast = match statement.kind {
             Kind::Prepare => slot.prepares.cast(signer, vote),
             Kind::Commit => slot.commits.cast(signer, vote),
-            _ => match &slot.proposal {
-                Some(held) if held.view >= vote.view => Cast::Contradicts,
-                _ => {
-                    let bundle = Some(vote.bundle);
-                    slot.proposal = Some(Proposal { view: vote.view, digest: vote.digest, bundle });
-                    Cast::Counted
-                }
-            },
+            _ => slot.propose(vote.view, vote.digest, bundle),
         };
         match cast {
             Cast::Contradicts => return self.reject(signer, Rejected::Equivocation, out),
@@ -130,28 +145,30 @@ impl Pillar {
         self.advance_slot(now, statement.seq, out);
     }
 
-    /// Fetches a slot's body from those that came early.
-    fn find_body(&mut self, seq: Seq) {
+    /// Gives a slot the body that is named there, if this replica has it.
+    pub(super) fn find_body(&mut self, seq: Seq) {
         let quorum = self.config.quorum();
-        let Some(digest) = self.log.get(seq).and_then(|slot| slot.needs_body(quorum)) else {
+        let Some(slot) = self.log.get(seq) else { return };
+        let Some(digest) = slot.named(quorum) else { return };
+        if slot.body.as_ref().is_some_and(|body| body.digest() == digest) {
             return;
-        };
+        }
         let body = if self.is_empty_digest(digest) {
             Some(Arc::clone(&self.empty))
+        } else if let Some(held) = slot.held(digest) {
+            Some(Arc::clone(held))
         } else {
             let place = self.early.iter().position(|(_, body)| body.digest() == digest);
             place.and_then(|index| self.early.remove(index)).map(|(_, body)| body)
         };
-        if let Some(slot) = self.log.get_mut(seq)
-            && body.is_some()
-        {
-            slot.body = body;
+        if let (Some(slot), Some(body)) = (self.log.get_mut(seq), body) {
+            slot.place(body);
         }
     }
 
     /// Accepts held proposals in order, as far as they may be: a backup prepares s only after s-1.
     pub(super) fn accept_ready(&mut self, now: Now, out: &mut Vec<Output>) {
-        self.accepted = self.accepted.max(self.frontier);
+        self.accepted = self.accepted.max(self.settled());
         self.clock_allows = None;
         loop {
             let seq = Seq(self.accepted.0 + 1);
@@ -167,7 +184,8 @@ impl Pillar {
     }
 
     fn accepts(&mut self, now: Now, seq: Seq) -> bool {
-        if seq.0 > self.frontier.0 + self.config.pipeline || seq > self.high_watermark() {
+        if !self.views.active || seq.0 > self.frontier.0 + self.config.pipeline || seq > self.high_watermark()
+        {
             return false;
         }
         let Some(slot) = self.log.get(seq) else {
@@ -180,7 +198,12 @@ impl Pillar {
             return false;
         }
         if body.is_empty() {
-            return self.leads() || seq <= self.pace.justified().max(self.owed_to());
+            let owed = self.pace.justified().max(self.owed_to());
+            return self.leads() || seq <= owed.max(self.views.chosen_to());
+        }
+        if seq <= self.views.chosen_to() {
+            // Whatever its time: it may have been decided.
+            return true;
         }
         let earliest = body.timestamp() - self.config.max_clock_skew;
         if now.wall < earliest {
@@ -191,7 +214,7 @@ impl Pillar {
         true
     }
 
-    fn accept(&mut self, now: Now, seq: Seq, out: &mut Vec<Output>) {
+    pub(super) fn accept(&mut self, now: Now, seq: Seq, out: &mut Vec<Output>) {
         let leads = self.leads();
         let slot = self.log.get_mut(seq).expect("an accepted slot is kept");
         let body = Arc::clone(slot.body.as_ref().expect("an accepted slot has its body"));
@@ -201,7 +224,7 @@ impl Pillar {
             out.push(Output::Demand(Demand::Accepted(seq)));
         }
         if !leads {
-            out.push(Output::Statement(self.statement(Kind::Prepare, seq, body.digest())));
+            self.say(self.statement(Kind::Prepare, seq, body.digest()), out);
         }
         self.advance_slot(now, seq, out);
     }
@@ -215,10 +238,14 @@ impl Pillar {
         let Some(slot) = self.log.get_mut(seq) else {
             return;
         };
-        if slot.stage == Stage::Proposed && slot.has_prepared_certificate(quorum) {
+        if self.views.active
+            && slot.stage == Stage::Proposed
+            && let Some(certificate) = slot.prepared_certificate(quorum)
+        {
             slot.stage = Stage::Prepared;
-            let digest = slot.proposal.as_ref().expect("a prepared slot has its proposal").digest;
-            out.push(Output::Statement(self.statement(Kind::Commit, seq, digest)));
+            let digest = certificate.digest;
+            slot.prepared = Some(certificate);
+            self.say(self.statement(Kind::Commit, seq, digest), out);
         }
         self.decide(now, seq, out);
     }
@@ -232,10 +259,10 @@ impl Pillar {
         let Some(certificate) = slot.commit_certificate(quorum) else {
             return;
         };
-        let Some(body) = slot.body.clone().filter(|body| body.digest() == certificate.digest) else {
+        let Some(body) = slot.held(certificate.digest).cloned() else {
             return self.resend.expect_body(now.instant);
         };
-        slot.stage = Stage::Committed;
+        slot.place(Arc::clone(&body));
         slot.certificate = Some(certificate);
         out.extend(slot.decided(self.config.pillar, seq).map(Output::Decided));
         self.clients.take_all(body.requests());
@@ -250,7 +277,7 @@ impl Pillar {
     /// Proposes what waits and what is owed, while the pipeline has room.
     pub(super) fn propose(&mut self, now: Now, out: &mut Vec<Output>) {
         while self.may_propose() {
-            let seq = Seq(self.proposed.0.max(self.frontier.0) + 1);
+            let seq = self.next_proposal();
             let owed = seq <= self.pace.justified();
             // What waits fills an owed slot before an empty body does, even if the batch isn't due.
             let due = self.batches.due(&self.config).is_some_and(|due| owed || due <= now.instant);
@@ -265,8 +292,13 @@ impl Pillar {
 
     /// Whether this replica is primary and its pipeline has room.
     pub(super) fn may_propose(&self) -> bool {
-        let next = self.proposed.0.max(self.frontier.0) + 1;
-        self.leads() && next <= self.frontier.0 + self.config.pipeline && next <= self.high_watermark().0
+        let next = self.next_proposal();
+        let may = self.leads() && self.views.active && self.voting;
+        may && next.0 <= self.settled().0 + self.config.pipeline && next <= self.high_watermark()
+    }
+
+    fn next_proposal(&self) -> Seq {
+        Seq(self.proposed.max(self.settled()).0 + 1)
     }
 
     fn propose_body(&mut self, now: Now, seq: Seq, body: Arc<Body>, out: &mut Vec<Output>) {
@@ -280,12 +312,12 @@ impl Pillar {
             out.push(Output::SendBody(Target::Peers, body));
         }
         let statement = self.statement(Kind::Propose, seq, digest);
-        out.push(Output::Statement(statement));
+        self.say(statement, out);
         self.note_demand(&statement, out);
         self.accept_ready(now, out);
     }
 
-    fn statement(&self, kind: Kind, seq: Seq, digest: Digest) -> Statement {
+    pub(super) fn statement(&self, kind: Kind, seq: Seq, digest: Digest) -> Statement {
         Statement { kind, pillar: self.config.pillar, view: self.view, seq, digest }
     }
 }

@@ -1,6 +1,8 @@
 //! What a pillar owes to the others, and when it is stalled. The merge can't pass an undecided slot.
 
-use hypostyle_app_api::{Digest, Instant, Now, Seq, View};
+use std::collections::BTreeMap;
+
+use hypostyle_app_api::{Digest, Instant, Now, PillarId, Seq, View};
 
 use super::Pillar;
 use crate::message::{Kind, Statement};
@@ -11,8 +13,10 @@ use crate::outbox::{Demand, Output, Target};
 pub(super) struct Pace {
     /// A non-empty proposal of some pillar was accepted up to here.
     accepted: Seq,
-    /// A non-empty slot is decided, or f+1 replicas speak for one, up to here.
+    /// A non-empty slot is decided, or a recovery needs one, up to here.
     owed: Seq,
+    /// By pillar: in its present view f+1 replicas speak for a non-empty slot up to here.
+    backed: BTreeMap<PillarId, Seq>,
     /// The highest non-empty proposal of the own current primary.
     proposed: Seq,
     /// While something is owed: when to ask the peers for what is missing.
@@ -20,16 +24,30 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn demand(&mut self, demand: Demand) {
+    /// Whether a pillar took something back.
+    pub(super) fn demand(&mut self, demand: Demand) -> bool {
+        let before = self.demanded();
         match demand {
             Demand::Accepted(seq) => self.accepted = self.accepted.max(seq),
             Demand::Owed(seq) => self.owed = self.owed.max(seq),
+            Demand::Backed(pillar, seq) => drop(self.backed.insert(pillar, seq)),
         }
+        self.demanded() < before
     }
 
     /// Up to here an empty slot may be proposed.
     pub(super) fn justified(&self) -> Seq {
-        self.accepted.max(self.owed).max(Seq(self.proposed.0.saturating_sub(1)))
+        self.accepted.max(self.demanded()).max(Seq(self.proposed.0.saturating_sub(1)))
+    }
+
+    /// Up to here slots are owed because of what happened in this or another pillar.
+    fn demanded(&self) -> Seq {
+        self.backed.values().copied().max().unwrap_or(Seq(0)).max(self.owed)
+    }
+
+    /// A view ended: what its primary proposed is of no account.
+    pub(super) fn end_view(&mut self) {
+        self.proposed = Seq(0);
     }
 
     pub(super) fn next_ask(&self) -> Option<Instant> {
@@ -43,17 +61,30 @@ impl Pillar {
     pub(super) fn owed_to(&self) -> Seq {
         let served = self.batches.is_empty() && self.pending.is_empty();
         let pending = if served { Seq(0) } else { Seq(self.frontier.0 + 1) };
-        self.pace.owed.max(self.pace.proposed).max(pending)
+        self.pace.demanded().max(self.pace.proposed).max(pending)
     }
 
     /// Looks whether a statement makes a non-empty slot owed, by this pillar and by the others.
     pub(super) fn note_demand(&mut self, statement: &Statement, out: &mut Vec<Output>) {
         let Statement { kind, seq, digest, view, .. } = *statement;
-        if kind == Kind::Propose && !self.is_empty_digest(digest) {
-            self.pace.proposed = self.pace.proposed.max(seq);
+        if kind == Kind::Propose && view == self.view {
+            self.note_proposal(seq, digest);
         }
         if self.is_backed(seq, view, digest) {
-            self.owe(seq, out);
+            self.back(seq, out);
+        }
+    }
+
+    /// Tells all pillars of this replica up to where f+1 replicas speak for non-empty slots of this one.
+    pub(super) fn back(&mut self, seq: Seq, out: &mut Vec<Output>) {
+        let demand = Demand::Backed(self.config.pillar, seq);
+        self.pace.demand(demand);
+        out.push(Output::Demand(demand));
+    }
+
+    pub(super) fn note_proposal(&mut self, seq: Seq, digest: Digest) {
+        if !self.is_empty_digest(digest) {
+            self.pace.proposed = self.pace.proposed.max(seq);
         }
     }
 
@@ -62,10 +93,10 @@ impl Pillar {
         for seq in (before.0 + 1..=self.log.end().0.min(self.high_watermark().0)).map(Seq) {
             let backed = self.log.get(seq).is_some_and(|slot| {
                 let mut votes = slot.prepares.votes().chain(slot.commits.votes());
-                votes.any(|(_, vote)| self.is_backed(seq, vote.view, vote.digest))
+                votes.any(|vote| self.is_backed(seq, vote.view, vote.digest))
             });
             if backed {
-                self.owe(seq, out);
+                self.back(seq, out);
             }
         }
     }
@@ -80,19 +111,20 @@ impl Pillar {
 
     /// Whether f+1 replicas speak for a non-empty digest, of whom one is correct.
     fn is_backed(&self, seq: Seq, view: View, digest: Digest) -> bool {
-        seq > self.pace.owed
+        view == self.view
+            && seq > self.pace.demanded()
             && seq <= self.high_watermark()
             && !self.is_empty_digest(digest)
-            && self
-                .log
-                .get(seq)
-                .is_some_and(|slot| slot.backers(view, self.primary(), digest) >= self.config.weak_quorum())
+            && self.log.get(seq).is_some_and(|slot| {
+                slot.backers(view, self.config.primary(view), digest) >= self.config.weak_quorum()
+            })
     }
 
     /// Starts, restarts or stops the progress timer after a step. At the high watermark nobody is to blame, but what is
     /// lacking is asked for all the same: it may be the Checkpoints that would move the watermark.
     pub(super) fn watch(&mut self, now: Now, frontier_before: Seq) {
-        let waits = self.owed_to() > self.frontier || self.frontier >= self.high_watermark();
+        let waits =
+            self.owed_to() > self.frontier || self.frontier >= self.high_watermark() || !self.views.active;
         if !waits {
             self.pace.ask_at = None;
         } else if self.pace.ask_at.is_none() || self.frontier > frontier_before {
@@ -107,8 +139,13 @@ impl Pillar {
         }
         self.pace.ask_at = Some(now.instant + self.config.view_timeout / 2);
         out.push(Output::SendStatus(Target::Peers, self.status()));
-        if !self.leads() {
-            let waiting = self.pending.oldest_first().into_iter().take(self.config.batch_max as usize);
+        self.remind_primary(out);
+    }
+
+    /// Passes on what waits, oldest first, as much as a batch holds.
+    pub(super) fn remind_primary(&self, out: &mut Vec<Output>) {
+        if !self.leads() && self.views.active {
+            let waiting = self.pending.oldest_first().take(self.config.batch_max as usize);
             let primary = self.primary();
             out.extend(waiting.map(|request| Output::Forward(primary, request.clone())));
         }

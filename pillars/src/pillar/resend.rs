@@ -7,9 +7,10 @@ use std::time::Duration;
 use hypostyle_app_api::{Instant, Now, ReplicaId, Round, Seq};
 
 use super::Pillar;
+use super::new_view::Candidate;
 use crate::Config;
 use crate::message::{STATUS_WANTED_MAX, SealedBundle, Status, WantedBody};
-use crate::outbox::{Output, Target};
+use crate::outbox::{Declared, Output, Target};
 use crate::slot::Slot;
 
 /// When whom was answered, and when to tell that a burst is over.
@@ -59,6 +60,11 @@ impl Resend {
         self.quiet_status_due = Some(now + config.view_timeout / 2);
     }
 
+    /// Whether a peer may be asked something now.
+    pub(super) fn may_ask(&mut self, peer: ReplicaId, now: Instant) -> bool {
+        may(&mut self.asked, peer, now)
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.fetch_at.into_iter().chain(self.quiet_status_due).min()
     }
@@ -82,12 +88,16 @@ impl Pillar {
         let open = (self.frontier.0 + 1..=self.log.end().0).map(Seq);
         let wanted =
             open.filter_map(|seq| Some(WantedBody { seq, digest: self.log.get(seq)?.needs_body(quorum)? }));
+        let wanted = self.views.wanted.iter().copied().chain(wanted);
+        let candidates = self.views.candidates.iter().flatten();
         Status {
             view: self.view,
+            active: self.views.active,
             stable: self.stable_round(),
             frontier: self.frontier,
             accepted: self.accepted,
             wanted: wanted.take(STATUS_WANTED_MAX).collect(),
+            wanted_changes: candidates.flat_map(Candidate::missing).take(STATUS_WANTED_MAX).collect(),
         }
     }
 
@@ -106,7 +116,12 @@ impl Pillar {
         let quorum = self.config.quorum();
         let mut open = (self.frontier.0 + 1..=self.log.end().0).filter_map(|s| self.log.get(Seq(s)));
         self.resend.fetch_at = None;
-        if open.any(|slot| slot.lacks_certified_body(quorum)) {
+        let chosen = Seq(self.frontier.0 + 1)..=self.views.chosen_to();
+        let lacks_chosen = |seq: u64| self.log.get(Seq(seq)).is_some_and(|s| s.needs_body(quorum).is_some());
+        if open.any(|slot| slot.lacks_certified_body(quorum))
+            || !self.views.wanted.is_empty()
+            || (chosen.start().0..=chosen.end().0).any(lacks_chosen)
+        {
             let peer = self.resend.next_peer(self.config.me);
             out.push(Output::SendStatus(Target::Peer(peer), self.status()));
             self.resend.expect_body(now.instant);
@@ -117,22 +132,26 @@ impl Pillar {
 
     /// Resends to a peer what its status lacks; asks it, when it is the one ahead.
     pub(super) fn on_status(&mut self, now: Now, from: ReplicaId, status: &Status, out: &mut Vec<Output>) {
-        let ahead = status.frontier > self.frontier
+        let ahead = status.view > self.view
+            || status.frontier > self.frontier
             || status.accepted > self.accepted
             || status.stable > self.stable_round();
-        if ahead && may(&mut self.resend.asked, from, now.instant) {
+        if ahead && self.resend.may_ask(from, now.instant) {
             out.push(Output::SendStatus(Target::Peer(from), self.status()));
         }
         let behind = status.frontier < self.log.end()
             || status.stable < self.stable_round()
             || self.checkpoint.as_ref().is_some_and(|(round, _)| *round > status.stable)
-            || !status.wanted.is_empty();
+            || !status.wanted.is_empty()
+            || !status.wanted_changes.is_empty()
+            || !self.declarations_for(status).is_empty();
         if behind && may(&mut self.resend.answered, from, now.instant) {
             self.answer(from, status, out);
         }
     }
 
     fn answer(&self, to: ReplicaId, status: &Status, out: &mut Vec<Output>) {
+        out.extend(self.declarations_for(status).into_iter().map(|d| Output::SendDeclared(to, d)));
         let mut bundles = Bundles::default();
         self.add_checkpoints(status.stable, &mut bundles);
         let first = self.log.first().max(Seq(status.frontier.0.saturating_add(1)));
@@ -146,17 +165,39 @@ impl Pillar {
                 continue;
             };
             self.add_slot(slot, &mut bundles);
-            let asked = |body: &WantedBody| Some(body.digest) == slot.body.as_ref().map(|b| b.digest());
-            let unasked = self.leads() && !slot.is_decided();
-            if let Some(body) = &slot.body
+            if let Some(body) = slot.body.as_ref().filter(|body| !body.is_empty())
+                && self.leads()
+                && !slot.is_decided()
+            {
+                bodies += body.bytes().len();
+                out.push(Output::SendBody(Target::Peer(to), Arc::clone(body)));
+            }
+        }
+        for wanted in &status.wanted {
+            if bodies + bundles.bytes < ANSWER_BYTES_MAX
+                && let Some(body) = self.log.get(wanted.seq).and_then(|slot| slot.held(wanted.digest))
                 && !body.is_empty()
-                && (unasked || status.wanted.iter().any(asked))
             {
                 bodies += body.bytes().len();
                 out.push(Output::SendBody(Target::Peer(to), Arc::clone(body)));
             }
         }
         out.extend(bundles.list.into_iter().map(|bundle| Output::SendBundle(to, bundle)));
+    }
+
+    /// What lets a peer join this replica's view: the NEW-VIEW and what it lacks of it, or the own VIEW-CHANGE.
+    fn declarations_for(&self, status: &Status) -> Vec<Declared> {
+        let found = status.wanted_changes.iter().filter_map(|digest| self.views.find(*digest));
+        let mut declared: Vec<_> = found.cloned().map(Declared::ViewChange).collect();
+        let outside = status.view < self.view || (status.view == self.view && !status.active);
+        if outside {
+            let own =
+                self.views.latest[self.config.me.index()].as_ref().filter(|own| own.view() == self.view);
+            let own = own.filter(|_| !self.views.active).cloned().map(Declared::ViewChange);
+            declared.extend(own);
+            declared.extend(self.present_new_view().cloned().map(Declared::NewView));
+        }
+        declared
     }
 
     fn add_checkpoints(&self, stable: Round, bundles: &mut Bundles) {

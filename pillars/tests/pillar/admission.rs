@@ -31,7 +31,8 @@ fn statements_for_other_pillars_views_and_far_slots() {
     let other = cluster.keys.bundle(ReplicaId(2), PillarId(1), &[statement(Kind::Commit, 1, 1, DIGEST)]);
     let verdict = cluster.admit(2, 1, 0, &bundle_frame(&other));
     assert_eq!(verdict, Admission::Drop(Rejected::WrongPillar));
-    assert_dropped(&cluster, 2, &[Statement { view: View(1), ..vote(1) }], Rejected::OtherView);
+    let other = Statement { view: View(1), ..statement(Kind::Prepare, 0, 1, DIGEST) };
+    assert_dropped(&cluster, 2, &[other], Rejected::OtherView);
     assert_dropped(&cluster, 2, &[vote(33)], Rejected::OutsideWindow);
     assert_dropped(&cluster, 2, &[vote(u64::MAX)], Rejected::OutsideWindow);
     assert_verified(&cluster, 2, &[vote(32)]);

@@ -8,7 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use hypostyle_app_api::{ClientId, Digest, Instant, Now, PillarId, ReplicaId, Seq, Timestamp, View};
 use hypostyle_pillars::message::{Kind, Message, PeerFrame, Request, Statement};
-use hypostyle_pillars::{Admission, Config, Decided, Input, Output, Pillar, Rejected, Source, Target};
+use hypostyle_pillars::{
+    Admission, Config, Decided, Declaration, Input, Output, Pillar, Rejected, Source, Target,
+};
 
 use crate::executor::{Executor, Turn};
 use crate::fixture::{Keys, body_frame, bundle_frame, frame};
@@ -42,7 +44,12 @@ pub(crate) struct Cluster {
 pub(crate) struct Replica {
     pub(crate) pillars: Vec<Pillar>,
     pub(crate) executor: Executor,
-    unsealed: Vec<Vec<Statement>>,
+    unsealed: Vec<VecDeque<Said>>,
+}
+
+enum Said {
+    Statement(Statement),
+    Declaration(Declaration),
 }
 
 #[derive(Clone, Debug)]
@@ -62,7 +69,11 @@ impl Cluster {
         let replica = |id| {
             let of = |p| Config { me: ReplicaId(id), pillar: PillarId(p), ..config.clone() };
             let pillars: Vec<_> = (0..config.pillars).map(|p| Pillar::new(of(p))).collect();
-            Replica { unsealed: vec![Vec::new(); pillars.len()], pillars, executor: Executor::default() }
+            Replica {
+                unsealed: pillars.iter().map(|_| VecDeque::new()).collect(),
+                pillars,
+                executor: Executor::default(),
+            }
         };
         Self {
             keys: Keys::new(config.replicas),
@@ -101,6 +112,28 @@ impl Cluster {
         let pillar = self.pillar_of(&request);
         let source = Source::Client(request.client());
         self.arrive(ReplicaId(at), pillar, source, Message::Request(request))
+    }
+
+    /// Clients that get no answer ask everybody again; replicas that have no room for it now have it later.
+    pub(crate) fn insist(&mut self, requests: &[(u32, u64)]) {
+        for _ in 0..requests.len() {
+            self.ask_again(requests);
+            self.settle();
+        }
+    }
+
+    /// The same, once, for as long as `time`.
+    pub(crate) fn insist_for(&mut self, requests: &[(u32, u64)], time: Duration) {
+        self.ask_again(requests);
+        self.settle_for(time);
+    }
+
+    fn ask_again(&mut self, requests: &[(u32, u64)]) {
+        for (client, number) in requests {
+            if !self.up().iter().all(|at| self.has_executed(*at, *client, *number)) {
+                self.submit_to_all(&self.keys.lone(*client, *number));
+            }
+        }
     }
 
     /// A client that got no answer sends its request to everybody.
@@ -168,11 +201,16 @@ impl Cluster {
         }
     }
 
-    /// Signs what a replica has said so far, a bundle a pillar.
+    /// Signs what a replica has said so far: of each pillar a declaration, or else statements up to the next.
     pub(crate) fn seal(&mut self, at: ReplicaId) {
         for pillar in (0..self.config.pillars).map(PillarId) {
-            let unsealed = &mut self.replicas[at.index()].unsealed[pillar.index()];
-            let statements: Vec<_> = unsealed.drain(..unsealed.len().min(self.bundle)).collect();
+            let (statements, declaration) = self.next_said(at, pillar);
+            if let Some(declaration) = declaration {
+                let declared = self.keys.declared(at, declaration);
+                let (kind, bytes) = declared.frame();
+                self.send(at, Target::Peers, pillar, &frame(kind, bytes));
+                self.step(at, pillar, Input::Declared(declared));
+            }
             if !statements.is_empty() {
                 let bundle = Arc::new(self.keys.bundle(at, pillar, &statements));
                 self.send(at, Target::Peers, pillar, &bundle_frame(&bundle));
@@ -180,6 +218,25 @@ impl Cluster {
             }
         }
         self.tick(at);
+    }
+
+    fn next_said(&mut self, at: ReplicaId, pillar: PillarId) -> (Vec<Statement>, Option<Declaration>) {
+        let unsealed = &mut self.replicas[at.index()].unsealed[pillar.index()];
+        let mut statements = Vec::new();
+        while statements.len() < self.bundle {
+            match unsealed.pop_front() {
+                Some(Said::Statement(statement)) => statements.push(statement),
+                Some(Said::Declaration(declaration)) if statements.is_empty() => {
+                    return (statements, Some(declaration));
+                }
+                Some(later) => {
+                    unsealed.push_front(later);
+                    break;
+                }
+                None => break,
+            }
+        }
+        (statements, None)
     }
 
     pub(crate) fn has_unsealed(&self, at: ReplicaId) -> bool {
@@ -229,15 +286,26 @@ impl Cluster {
         panic!("does not come to rest");
     }
 
-    /// Goes on, from deadline to deadline, until nobody waits for anything.
+    /// Goes on, from deadline to deadline, until nobody waits for anything but up to f replicas for a view that nobody
+    /// else wants.
     pub(crate) fn settle(&mut self) {
         for _ in 0..1000 {
             self.run();
-            if !self.pass_deadline() {
+            if self.is_at_rest() || !self.pass_deadline() {
                 return;
             }
         }
         panic!("does not settle");
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let up = self.up();
+        let at_rest = |pillar: usize| {
+            let pillars = up.iter().map(|id| &self.replicas[id.index()].pillars[pillar]);
+            let (active, left): (Vec<_>, Vec<_>) = pillars.partition(|pillar| pillar.progress().active);
+            left.len() <= self.config.f() && active.iter().all(|pillar| pillar.next_deadline().is_none())
+        };
+        (0..usize::from(self.config.pillars)).all(at_rest)
     }
 
     /// Goes on for some time, whatever is waited for at its end.
@@ -330,6 +398,15 @@ impl Cluster {
                 }
             }
             Output::Rejected(_, reason) => self.rejected.push(reason),
+            Output::Declare(declaration) => {
+                let unsealed = &mut self.replicas[at.index()].unsealed[pillar.index()];
+                unsealed.push_back(Said::Declaration(declaration));
+            }
+            Output::SendDeclared(to, declared) => {
+                let (kind, bytes) = declared.frame();
+                self.send(at, Target::Peer(to), pillar, &frame(kind, bytes));
+            }
+            Output::Entered(_) => {}
         }
     }
 
@@ -337,7 +414,7 @@ impl Cluster {
         let Statement { kind, pillar: about, view, seq, digest } = statement;
         let before = self.said.insert((at, kind, about, view, seq), digest);
         assert_eq!(before, None, "replica {at} speaks twice of {kind:?} {about}.{seq}");
-        self.replicas[at.index()].unsealed[pillar.index()].push(statement);
+        self.replicas[at.index()].unsealed[pillar.index()].push_back(Said::Statement(statement));
     }
 
     fn send(&mut self, from: ReplicaId, to: Target, pillar: PillarId, frame: &Bytes) {

@@ -31,6 +31,9 @@ fn encode(frame: &PeerFrame) -> Bytes {
             status.encode(&mut bytes);
             self::frame(PeerFrame::STATUS, &bytes)
         }
+        PeerFrame::Message(Message::ViewChange(_) | Message::NewView(_)) => {
+            panic!("not among the frames of this file")
+        }
     }
 }
 
@@ -123,7 +126,8 @@ fn a_frame() -> impl Strategy<Value = Bytes> {
     });
     let wanted = (any::<u64>(), any::<[u8; 32]>())
         .prop_map(|(seq, digest)| WantedBody { seq: Seq(seq), digest: Digest(digest) });
-    let status = (any::<[u64; 4]>(), prop::collection::vec(wanted, 0..=64)).prop_map(|(numbers, wanted)| {
+    let status = (any::<[u64; 4]>(), any::<bool>(), prop::collection::vec(wanted, 0..=64));
+    let status = status.prop_map(|(numbers, active, wanted)| {
         let [view, stable, frontier, accepted] = numbers;
         let (frontier, accepted) = (Seq(frontier), Seq(accepted));
         encode(&PeerFrame::Status(Status {
@@ -131,7 +135,9 @@ fn a_frame() -> impl Strategy<Value = Bytes> {
             stable: Round(stable),
             frontier,
             accepted,
+            wanted_changes: wanted.iter().map(|body| body.digest).collect(),
             wanted,
+            active,
         }))
     });
     prop_oneof![

@@ -8,7 +8,7 @@ use hypostyle_crypto::{Domain, Entry, Identity, Keyring, Seal, Signer, SigningKe
 use hypostyle_pillars::message::{
     Body, BodyBuilder, Bundle, Kind, PeerFrame, Request, SealedBundle, Statement, encode_request,
 };
-use hypostyle_pillars::{Assign, Config, Leaders, assigned_pillar};
+use hypostyle_pillars::{Assign, Config, Declaration, Declared, Leaders, assigned_pillar};
 
 pub(crate) const CLIENTS: u32 = 6;
 pub(crate) const MS: Duration = Duration::from_millis(1);
@@ -46,6 +46,13 @@ impl Keys {
         let entries: Vec<Entry> = vec![bundle.entry()];
         let signature = self.replicas[signer.index()].sign(Tag::Seal, &Seal::content(signer, &entries));
         bundle.seal(Seal { signer, entries, signature })
+    }
+
+    /// What a replica declares, sealed.
+    pub(crate) fn declared(&self, signer: ReplicaId, declaration: Declaration) -> Declared {
+        let entries = vec![declaration.entry()];
+        let signature = self.replicas[signer.index()].sign(Tag::Seal, &Seal::content(signer, &entries));
+        declaration.seal(Seal { signer, entries, signature })
     }
 
     /// A request of operations `first`, `first`+1, …

@@ -15,3 +15,4 @@ mod normal;
 mod pace;
 mod random;
 mod repair;
+mod views;

@@ -196,6 +196,8 @@ fn a_status_with_numbers_at_their_end_is_answered_or_ignored() {
                 frontier: Seq(number),
                 accepted: Seq(other),
                 wanted: vec![wanted; 64],
+                wanted_changes: vec![wanted.digest; 64],
+                active: number % 2 == 0,
             };
             cluster.step(ReplicaId(1), PillarId(0), Input::Status(ReplicaId(2), status));
             cluster.pass(30 * MS);
@@ -211,7 +213,15 @@ fn a_peer_that_asks_all_the_time_is_answered_fifty_times_a_second() {
     use hypostyle_pillars::message::Status;
     let mut cluster = without_replica_3(16, config(4, 1));
     let zero = (Round(0), Seq(0));
-    let status = Status { view: View(0), stable: zero.0, frontier: zero.1, accepted: zero.1, wanted: vec![] };
+    let status = Status {
+        view: View(0),
+        active: true,
+        stable: zero.0,
+        frontier: zero.1,
+        accepted: zero.1,
+        wanted: vec![],
+        wanted_changes: vec![],
+    };
     let sent = cluster.sent;
     cluster.step(ReplicaId(1), PillarId(0), Input::Status(ReplicaId(2), status.clone()));
     let answer = cluster.sent - sent;

@@ -285,6 +285,10 @@ fn encode(message: &PeerMessage) -> Bytes {
         PeerMessage::Body(body) => (PeerFrame::BODY, body.bytes().clone()),
         PeerMessage::Bundle(bundle) => (PeerFrame::BUNDLE, bundle.bytes().clone()),
         PeerMessage::Request(request) => (PeerFrame::REQUEST, request.bytes().clone()),
+        PeerMessage::Declared(declared) => {
+            let (kind, bytes) = declared.frame();
+            (kind, bytes.clone())
+        }
         PeerMessage::Status(status) => {
             let mut bytes = Vec::new();
             status.encode(&mut bytes);

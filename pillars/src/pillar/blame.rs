@@ -1,0 +1,123 @@
+//! Whom a pillar blames, and when: the primary that lets what is owed wait, or the oldest request; then the next one, that
+//! doesn't begin its view. The merge can't pass an undecided slot, so only the right primary may be blamed.
+
+use std::time::Duration;
+
+use hypostyle_app_api::{Instant, Now, Seq, View};
+use hypostyle_probe::mark;
+
+use super::Pillar;
+use crate::Config;
+use crate::outbox::Output;
+use crate::requests::Key;
+
+/// The timers of a view.
+#[derive(Debug, Default)]
+pub(super) struct Blame {
+    /// Consecutive view changes: each doubles the timeouts.
+    doublings: u32,
+    /// Slots decided since the timeouts last changed.
+    progress: u64,
+    /// While something is owed: when its primary has had its time.
+    slot: Option<Instant>,
+    /// The oldest request that waits, and when its primary has had its time. Serving others is no excuse.
+    request: Option<(Key, Instant)>,
+    /// While 2f+1 replicas wait for a view to begin: when its primary has had its time.
+    new_view: Option<Instant>,
+    /// How long that is.
+    new_view_timeout: Duration,
+    /// When this pillar was last stepped: a replica that didn't run can't say that others didn't.
+    stepped: Instant,
+}
+
+/// The longest timeout is 2^4 times the first.
+const DOUBLINGS_MAX: u32 = 4;
+
+impl Blame {
+    fn timeout(&self, config: &Config) -> Duration {
+        config.view_timeout * (1 << self.doublings)
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let request = self.request.map(|(_, at)| at);
+        [self.slot, request, self.new_view].into_iter().flatten().min()
+    }
+
+    /// This replica left a view: the next primary has the time that this one had, those after it longer and longer.
+    pub(super) fn left(&mut self, config: &Config) {
+        self.stop();
+        self.new_view_timeout = self.timeout(config);
+        self.doublings = (self.doublings + 1).min(DOUBLINGS_MAX);
+    }
+
+    /// A view began, or this replica's word doesn't count for now.
+    pub(super) fn stop(&mut self) {
+        (self.slot, self.request, self.new_view) = (None, None, None);
+        self.progress = 0;
+    }
+
+    /// Timeouts fall back by half for every K slots.
+    fn decided(&mut self, slots: u64, config: &Config) {
+        self.progress += slots;
+        while self.progress >= config.checkpoint_interval {
+            self.progress -= config.checkpoint_interval;
+            self.doublings = self.doublings.saturating_sub(1);
+        }
+    }
+}
+
+impl Pillar {
+    /// Starts, restarts and stops the timers after a step.
+    pub(super) fn watch_primary(&mut self, now: Now, frontier_before: Seq) {
+        let slept = now.instant.since(self.blame.stepped) > self.config.view_timeout * 3 / 4;
+        self.blame.stepped = now.instant;
+        if slept && self.blame.next_deadline().is_some_and(|at| at <= now.instant) {
+            mark!("timers restarted after a pause");
+            (self.blame.slot, self.blame.request, self.blame.new_view) = (None, None, None);
+        }
+        if !self.views.active {
+            let left = self.views.leavers(self.view) >= self.config.quorum();
+            if left && self.blame.new_view.is_none() {
+                self.blame.new_view = Some(now.instant + self.blame.new_view_timeout);
+            }
+            return;
+        }
+        let moved = self.frontier.0 - frontier_before.0;
+        self.blame.decided(moved, &self.config);
+        let lags = self.frontier < self.settled();
+        if self.leads() || !self.voting || lags || self.frontier >= self.last_acted_on() {
+            // Nobody to blame but itself, the checkpoints' voters, or the own application.
+            (self.blame.slot, self.blame.request) = (None, None);
+            return;
+        }
+        let due = now.instant + self.blame.timeout(&self.config);
+        if self.owed_to() <= self.frontier {
+            self.blame.slot = None;
+        } else if moved > 0 || self.blame.slot.is_none() {
+            self.blame.slot = Some(due);
+        }
+        let since = |key| self.blame.request.filter(|(oldest, _)| *oldest == key).map_or(due, |(_, at)| at);
+        self.blame.request = self.pending.oldest().map(|key| (key, since(key)));
+    }
+
+    /// Leaves the view when its primary has had its time.
+    pub(super) fn blame_primary(&mut self, now: Now, out: &mut Vec<Output>) {
+        let past = |at: Option<Instant>| at.is_some_and(|at| at <= now.instant);
+        // What came while this replica didn't run is looked at first.
+        if now.instant.since(self.blame.stepped) > self.config.view_timeout * 3 / 4 {
+            return;
+        }
+        if past(self.blame.slot) {
+            mark!("a primary is blamed for a slot");
+        } else if past(self.blame.request.map(|(_, at)| at)) {
+            mark!("a primary is blamed for a request");
+        } else if past(self.blame.new_view) {
+            mark!("a new primary is blamed");
+        } else {
+            return;
+        }
+        if let Some(next) = self.view.0.checked_add(1) {
+            self.leave_for(now, View(next), out);
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Leaving a view (OSDI'99, section 4.4): VIEW-CHANGEs are made, collected and joined here; what follows from them is in
+//! `new_view`.
+
+use std::sync::Arc;
+
+use hypostyle_app_api::{Digest, Now, ReplicaId, Round, Seq, View};
+use hypostyle_probe::mark;
+
+use super::Pillar;
+use super::new_view::{Begun, Candidate};
+use crate::Rejected;
+use crate::message::{Kind, Leave, Prepared, SealedBundle, ViewChange, ViewChangeContent, WantedBody};
+use crate::outbox::{CheckpointVote, Declaration, Declared, Output};
+
+/// What a pillar knows of the change of views.
+#[derive(Debug)]
+pub(super) struct Views {
+    /// Whether the pillar is at work in its view; else it waits for the NEW-VIEW.
+    pub(super) active: bool,
+    /// The latest VIEW-CHANGE of each replica.
+    pub(super) latest: Box<[Option<Arc<ViewChange>>]>,
+    /// Of each replica the latest NEW-VIEW it made, until it is entered.
+    pub(super) candidates: Box<[Option<Candidate>]>,
+    /// How the present view began; `None` for view 0.
+    pub(super) begun: Option<Begun>,
+    /// As a new primary: bodies to be proposed again that this replica lacks.
+    pub(super) wanted: Vec<WantedBody>,
+}
+
+impl Views {
+    pub(super) fn new(replicas: u16) -> Self {
+        Self {
+            active: true,
+            latest: vec![None; usize::from(replicas)].into(),
+            candidates: (0..replicas).map(|_| None).collect(),
+            begun: None,
+            wanted: Vec::new(),
+        }
+    }
+
+    /// The last slot that the present view's NEW-VIEW proposes.
+    pub(super) fn chosen_to(&self) -> Seq {
+        self.begun.as_ref().map_or(Seq(0), |begun| begun.choice.last())
+    }
+
+    /// Replicas that left for `view` or a later one.
+    pub(super) fn leavers(&self, view: View) -> usize {
+        self.latest.iter().flatten().filter(|change| change.view() >= view).count()
+    }
+
+    pub(super) fn find(&self, digest: Digest) -> Option<&Arc<ViewChange>> {
+        let begun = self.begun.iter().flat_map(|begun| &begun.changes);
+        let candidates = self.candidates.iter().flatten().flat_map(Candidate::held);
+        self.latest.iter().flatten().chain(begun).chain(candidates).find(|change| change.digest() == digest)
+    }
+}
+
+impl Pillar {
+    /// Leaves for `view`, which is higher than the present one.
+    pub(super) fn leave_for(&mut self, now: Now, view: View, out: &mut Vec<Output>) {
+        if !self.voting {
+            return;
+        }
+        debug_assert!(view > self.view, "left {} for {view}", self.view);
+        mark!("left a view");
+        self.suspend(now, view, out);
+        self.blame.left(&self.config);
+        let content = self.view_change();
+        out.push(Output::Declare(Declaration::ViewChange(content)));
+    }
+
+    /// Stops work in the present view and waits for that of `view` to begin.
+    pub(super) fn suspend(&mut self, now: Now, view: View, out: &mut Vec<Output>) {
+        self.view = view;
+        self.views.active = false;
+        self.views.wanted.clear();
+        self.early.clear();
+        self.pace.end_view();
+        self.back(Seq(0), out);
+        self.clock_allows = None;
+        // What a primary has gathered waits for the next one like what a backup has.
+        for request in self.batches.drain() {
+            self.expect(now, request);
+        }
+    }
+
+    fn view_change(&self) -> ViewChangeContent {
+        let (stable, stable_digest) =
+            self.stable.as_ref().map_or((Round(0), Digest::ZERO), |stable| (stable.round, stable.digest));
+        let leave = Leave {
+            signer: self.config.me,
+            incarnation: self.incarnations[self.config.me.index()],
+            pillar: self.config.pillar,
+            view: self.view,
+            stable,
+            stable_digest,
+        };
+        let mut bundles: Vec<Arc<SealedBundle>> = Vec::new();
+        let mut add = |bundle: &Arc<SealedBundle>| {
+            if !bundles.iter().any(|held| Arc::ptr_eq(held, bundle)) {
+                bundles.push(Arc::clone(bundle));
+            }
+        };
+        self.stable.iter().flat_map(|stable| stable.proof.iter()).for_each(&mut add);
+        let mut prepared = Vec::new();
+        for seq in (stable.0 + 1..=stable.0 + self.config.window).map(Seq) {
+            if let Some(certificate) = self.log.get(seq).and_then(|slot| slot.prepared.as_ref()) {
+                prepared.push(Prepared { seq, view: certificate.view, digest: certificate.digest });
+                certificate.bundles.iter().for_each(&mut add);
+            }
+        }
+        ViewChangeContent::new(&leave, prepared, bundles)
+    }
+
+    /// A verified VIEW-CHANGE, the own one included.
+    pub(super) fn on_view_change(&mut self, now: Now, change: &Arc<ViewChange>, out: &mut Vec<Output>) {
+        let signer = change.signer();
+        if self.is_void(change) {
+            mark!("a VIEW-CHANGE of an earlier incarnation");
+            return self.reject(signer, Rejected::Redundant, out);
+        }
+        for candidate in self.views.candidates.iter_mut().flatten() {
+            candidate.take(change);
+        }
+        let latest = &mut self.views.latest[signer.index()];
+        if latest.as_ref().is_none_or(|old| old.view() < change.view()) {
+            *latest = Some(Arc::clone(change));
+            self.learn_stable(change, out);
+        }
+        self.join(now, out);
+        self.begin_view(now, out);
+        self.enter_begun_view(now, out);
+    }
+
+    /// What a replica declared before it lost its memory binds nobody.
+    pub(super) fn is_void(&self, change: &ViewChange) -> bool {
+        change.incarnation() < self.incarnations[change.signer().index()]
+    }
+
+    /// The proof of a stable checkpoint serves the executor like any other votes.
+    pub(super) fn learn_stable(&self, change: &ViewChange, out: &mut Vec<Output>) {
+        let (round, _) = change.stable();
+        if round <= self.stable_round() {
+            return;
+        }
+        for bundle in change.bundles() {
+            let said = |s: &&crate::message::Statement| s.kind == Kind::Checkpoint && s.seq.0 == round.0;
+            if let Some(statement) = bundle.statements().iter().find(said) {
+                let (replica, digest) = (bundle.signer(), statement.digest);
+                let vote = CheckpointVote { replica, round, digest, bundle: Arc::clone(bundle) };
+                out.push(Output::CheckpointVote(vote));
+            }
+        }
+    }
+
+    /// When f+1 replicas want higher views, a correct one is among them: this replica joins the smallest of those.
+    fn join(&mut self, now: Now, out: &mut Vec<Output>) {
+        let higher = self.views.latest.iter().flatten().map(|change| change.view());
+        let mut higher: Vec<View> = higher.filter(|view| *view > self.view).collect();
+        if higher.len() < self.config.weak_quorum() {
+            return;
+        }
+        higher.sort_unstable();
+        mark!("joined f+1 that left");
+        self.leave_for(now, higher[0], out);
+    }
+
+    /// Own declarations count once they are sealed.
+    pub(super) fn on_declared(&mut self, now: Now, declared: Declared, out: &mut Vec<Output>) {
+        match declared {
+            Declared::ViewChange(change) => self.on_view_change(now, &change, out),
+            Declared::NewView(new_view) => {
+                if let Some(begun) = &mut self.views.begun
+                    && begun.view == new_view.view()
+                {
+                    begun.new_view = Some(new_view);
+                }
+            }
+        }
+    }
+
+    /// Why a VIEW-CHANGE would change nothing: only the latest of each replica is kept, and what a NEW-VIEW names.
+    pub(super) fn refuse_view_change(&self, from: ReplicaId, change: &ViewChange) -> Option<Rejected> {
+        if change.pillar() != self.config.pillar {
+            return Some(Rejected::WrongPillar);
+        }
+        if change.signer() == self.config.me || self.is_void(change) {
+            return Some(Rejected::Redundant);
+        }
+        if self.views.candidates.iter().flatten().any(|candidate| candidate.lacks(change.digest())) {
+            return None;
+        }
+        if change.signer() != from {
+            return Some(Rejected::Unsolicited);
+        }
+        let latest = self.views.latest[change.signer().index()].as_ref();
+        latest.is_some_and(|old| old.view() >= change.view()).then_some(Rejected::Redundant)
+    }
+}
