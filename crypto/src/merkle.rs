@@ -53,6 +53,15 @@ impl Tree {
         self.levels[0].len()
     }
 
+    /// The leaf at `index`.
+    ///
+    /// # Panics
+    /// When there is no such leaf.
+    #[must_use]
+    pub fn leaf(&self, index: usize) -> Digest {
+        self.levels[0][index]
+    }
+
     /// What leads from the leaf at `index` to the root: RFC 6962's audit path, lowest first.
     ///
     /// # Panics

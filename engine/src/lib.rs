@@ -13,6 +13,7 @@ pub mod replica;
 pub mod reply;
 pub mod service;
 pub mod status;
+pub mod transfer;
 
 pub use client::Client;
 pub use hypostyle_app_api::*;

@@ -138,6 +138,22 @@ impl Checkpoints {
         }
     }
 
+    /// The highest round that each replica has voted for.
+    #[must_use]
+    pub fn told(&self) -> &[Round] {
+        &self.told
+    }
+
+    /// This replica took over the state after `round`, or in the middle of the next: what it had executed before doesn't
+    /// count any more.
+    pub fn installed(&mut self, round: Round, out: &mut Vec<Output>) {
+        self.own.clear();
+        self.executed = round;
+        self.behind = Round(0);
+        self.ahead.retain(|(ahead, _)| *ahead >= round);
+        self.look_behind(out);
+    }
+
     fn quorum(&self) -> usize {
         2 * self.faults + 1
     }

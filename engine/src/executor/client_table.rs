@@ -6,6 +6,10 @@ use hypostyle_crypto::{Hasher, sha256};
 
 use crate::reply::Answer;
 
+mod image;
+
+pub use image::{TableError, TableImage};
+
 /// What the replicas remember of each client: which numbers are executed, and the results not yet acknowledged.
 ///
 /// Part of the replicated state: all that is answered here is a function of the executed order and the configuration.
@@ -53,7 +57,7 @@ pub enum Known<'a> {
     NotYet,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Client {
     /// All up to this number are acknowledged by the client.
     acknowledged: u64,

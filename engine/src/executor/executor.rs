@@ -9,7 +9,7 @@ use hypostyle_pillars::{CheckpointVote, Decided};
 use super::service::Service;
 use super::{
     Checkpoints, ClientTable, Due, ExecutedSlot, ExecutorCounters, ExecutorOutbox, ExecutorSettings, Known,
-    Merge, Output, Refusal, TableLimits,
+    Merge, Output, Refusal,
 };
 use crate::config::Replies;
 use crate::reply::{Answer, Failure, Groups, ReplyGroup};
@@ -18,19 +18,30 @@ use crate::reply::{Answer, Failure, Groups, ReplyGroup};
 /// which order slots are decided, determines all that comes out.
 #[derive(Debug)]
 pub struct Executor<A> {
-    settings: ExecutorSettings,
-    service: Service<A>,
-    merge: Merge,
-    table: ClientTable,
+    pub(super) settings: ExecutorSettings,
+    pub(super) service: Service<A>,
+    pub(super) merge: Merge,
+    pub(super) table: ClientTable,
     groups: Groups,
-    checkpoints: Checkpoints,
+    pub(super) checkpoints: Checkpoints,
     touched: Touched,
     allowance: LookupAllowance,
     /// The agreed time: the highest that was proposed.
-    timestamp: Timestamp,
-    last_checkpoint: Option<(Round, Digest)>,
-    diverged: bool,
-    counters: ExecutorCounters,
+    pub(super) timestamp: Timestamp,
+    pub(super) last_checkpoint: Option<(Round, Digest)>,
+    pub(super) halt: Option<Halt>,
+    /// [`Executor::run`] returns after this round.
+    pause: Option<Round>,
+    pub(super) counters: ExecutorCounters,
+}
+
+/// Why nothing is executed or answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Halt {
+    /// The state differs from a stable one.
+    Diverged,
+    /// The application was to take over a state and didn't.
+    Torn,
 }
 
 /// A client asks again for what it sent before.
@@ -55,19 +66,18 @@ impl<A: Application> Executor<A> {
     /// Starts before the first slot.
     #[must_use]
     pub fn new(settings: ExecutorSettings, application: A) -> Self {
-        let limits =
-            TableLimits { window: settings.client_window, result_bytes: settings.client_result_bytes };
         Self {
             service: Service::new(application, settings.reply_max),
             merge: Merge::new(settings.pillars, 2 * settings.window),
-            table: ClientTable::new(settings.clients, limits),
+            table: ClientTable::new(settings.clients, settings.table_limits()),
             groups: Groups::new(settings.me, settings.pillars, settings.clients, settings.group_limits()),
             checkpoints: Checkpoints::new(settings.replicas, settings.checkpoint_interval, settings.window),
             touched: Touched::new(settings.clients),
             allowance: LookupAllowance::new(&settings),
             timestamp: Timestamp(0),
             last_checkpoint: None,
-            diverged: false,
+            halt: None,
+            pause: None,
             counters: ExecutorCounters::default(),
             settings,
         }
@@ -86,7 +96,7 @@ impl<A: Application> Executor<A> {
     /// Answers what the client table knows of a request; the answers leave with the next [`Executor::run`]. Numbers
     /// that aren't executed yet are answered when they are.
     pub fn lookup(&mut self, lookup: &Lookup) {
-        if self.diverged {
+        if self.is_halted() {
             return;
         }
         for offset in 0..u64::from(lookup.count) {
@@ -120,17 +130,25 @@ impl<A: Application> Executor<A> {
     /// counts as one operation) and puts all answers into `out`. Returns whether there is more to execute.
     pub fn run(&mut self, budget: usize, out: &mut ExecutorOutbox) -> bool {
         let mut left = budget;
-        while left > 0 && !self.diverged {
+        while left > 0 && !self.is_halted() {
             let Some((position, slot)) = self.merge.take() else { break };
             self.execute_slot(position, &slot, out);
             left = left.saturating_sub((slot.body.operation_count() as usize).max(1));
             out.executed.push(ExecutedSlot { position, slot });
             self.end_round(out);
+            if self.pause.is_some_and(|round| self.position().0 == round.0 * u64::from(self.settings.pillars)) {
+                break;
+            }
         }
         self.groups.finish(&mut out.replies);
         self.allowance.renew();
         self.touched.finish(&self.table, &mut out.floors);
-        !self.diverged && self.merge.is_ready()
+        !self.is_halted() && self.merge.is_ready()
+    }
+
+    /// [`Executor::run`] returns after `round`, whatever its budget, so that a snapshot can be taken there.
+    pub fn pause_after(&mut self, round: Option<Round>) {
+        self.pause = round;
     }
 
     /// Takes back a group that was sent; its memory serves the next.
@@ -163,10 +181,22 @@ impl<A: Application> Executor<A> {
         self.last_checkpoint
     }
 
-    /// Whether the state was found to differ from a stable one: nothing is executed or answered any more.
+    /// Whether the state was found to differ from a stable one: nothing is executed or answered until another is installed.
     #[must_use]
     pub fn diverged(&self) -> bool {
-        self.diverged
+        self.halt == Some(Halt::Diverged)
+    }
+
+    /// Whether nothing is executed or answered, for this or another reason.
+    #[must_use]
+    pub fn is_halted(&self) -> bool {
+        self.halt.is_some()
+    }
+
+    /// The highest round that each replica is known to have executed.
+    #[must_use]
+    pub fn told(&self) -> &[Round] {
+        self.checkpoints.told()
     }
 
     /// What was done so far.
@@ -185,15 +215,7 @@ impl<A: Application> Executor<A> {
     /// pillars, that is at position r·P, it is the checkpoint's.
     pub fn state_digest(&mut self) -> Digest {
         let table = self.table.digest();
-        let incarnations = 0u32; // A count: the list is empty until replicas can recover.
-        sha256(&[
-            STATE_TAG,
-            &self.position().0.to_le_bytes(),
-            &self.timestamp.0.to_le_bytes(),
-            &table.0,
-            &incarnations.to_le_bytes(),
-            &self.service.application.digest().0,
-        ])
+        state_digest(self.position(), self.timestamp, table, self.service.application.digest())
     }
 
     fn execute_slot(&mut self, position: Position, slot: &Decided, out: &mut ExecutorOutbox) {
@@ -284,7 +306,7 @@ impl<A: Application> Executor<A> {
     }
 
     /// After the last slot of a round: its checkpoint, when one is due.
-    fn end_round(&mut self, out: &mut ExecutorOutbox) {
+    pub(super) fn end_round(&mut self, out: &mut ExecutorOutbox) {
         let pillars = u64::from(self.settings.pillars);
         if !self.position().0.is_multiple_of(pillars) {
             return;
@@ -296,7 +318,7 @@ impl<A: Application> Executor<A> {
         }
     }
 
-    fn take_checkpoint(&mut self, round: Round, out: &mut ExecutorOutbox) {
+    pub(super) fn take_checkpoint(&mut self, round: Round, out: &mut ExecutorOutbox) {
         let digest = self.state_digest();
         self.counters.checkpoints += 1;
         self.last_checkpoint = Some((round, digest));
@@ -307,8 +329,22 @@ impl<A: Application> Executor<A> {
     }
 
     fn heed(&mut self, outputs: &[Output]) {
-        self.diverged |= outputs.iter().any(|output| matches!(output, Output::Diverged { .. }));
+        if outputs.iter().any(|output| matches!(output, Output::Diverged { .. })) {
+            self.halt.get_or_insert(Halt::Diverged);
+        }
     }
+}
+
+pub(super) fn state_digest(position: Position, timestamp: Timestamp, table: Digest, application: Digest) -> Digest {
+    let incarnations = 0u32; // A count: the list is empty until replicas can recover.
+    sha256(&[
+        STATE_TAG,
+        &position.0.to_le_bytes(),
+        &timestamp.0.to_le_bytes(),
+        &table.0,
+        &incarnations.to_le_bytes(),
+        &application.0,
+    ])
 }
 
 /// What each client was told on lookups in this turn. A lookup costs a client next to nothing; its answer may be long, and

@@ -81,6 +81,19 @@ impl Merge {
         Some((position, decided))
     }
 
+    /// Goes on at `position`, with the slots from there on that it holds.
+    pub fn install(&mut self, position: Position) {
+        self.next = position;
+        let (pillar, seq) = position.slot(self.pillars);
+        for (index, ring) in (0..).zip(&mut self.rings) {
+            let lowest = seq.0 + u64::from(index < pillar.0);
+            let kept = lowest..lowest.saturating_add(self.window);
+            for place in ring {
+                place.take_if(|slot| !kept.contains(&slot.seq.0));
+            }
+        }
+    }
+
     /// Whether [`Merge::take`] has a slot to give.
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -10,15 +10,17 @@ mod merge;
 mod outbox;
 mod service;
 mod settings;
+mod snapshot;
 
 pub use checkpoint::{Checkpoints, Ignored};
-pub use client_table::{ClientTable, Due, Known, TableLimits};
+pub use client_table::{ClientTable, Due, Known, TableError, TableImage, TableLimits};
 pub use counters::ExecutorCounters;
 pub use executor::{Executor, Lookup};
 pub use merge::{Merge, Refusal};
 pub use outbox::{ExecutedSlot, ExecutorOutbox, Output};
 pub(crate) use service::is_calling_application;
 pub use settings::ExecutorSettings;
+pub use snapshot::{Captured, InstallError};
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 use hypostyle_app_api::ReplicaId;
 
+use super::TableLimits;
 use crate::config::{ClusterConfig, Replies};
 use crate::reply::GroupLimits;
 
@@ -47,6 +48,10 @@ impl ExecutorSettings {
             checkpoint_interval: u64::from(cluster.checkpoint_interval),
             window: u64::from(cluster.window),
         }
+    }
+
+    pub(super) fn table_limits(&self) -> TableLimits {
+        TableLimits { window: self.client_window, result_bytes: self.client_result_bytes }
     }
 
     /// A message fits [`ClusterConfig::frame_max_client`].

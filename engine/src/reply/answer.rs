@@ -1,5 +1,8 @@
+use std::io::{self, Read};
+
 use hypostyle_app_api::{Digest, Number};
 use hypostyle_crypto::sha256;
+use hypostyle_pillars::message::Reader;
 
 /// Results up to this many bytes lie in the record itself; of longer ones their SHA-256 does.
 pub const INLINE_MAX: usize = 32;
@@ -96,6 +99,28 @@ impl Answer {
     /// Length of the result.
     pub(crate) fn len(&self) -> usize {
         self.len as usize
+    }
+
+    /// Whether the value stands for this result.
+    pub(crate) fn is_of(&self, result: &[u8]) -> bool {
+        !self.error && self.len() == result.len() && self.value == value(result)
+    }
+
+    /// Reads a record; `None` when there is none like it.
+    pub(crate) fn read(from: &mut dyn Read) -> io::Result<Option<Self>> {
+        let mut head = [0; RECORD_BYTES_MIN];
+        from.read_exact(&mut head)?;
+        let mut reader = Reader::new(&head);
+        let (number, digest16, kind, len) = (reader.u64(), reader.array(), reader.u8(), reader.u32());
+        let (Some(number), Some(digest16), Some(kind @ (RESULT | ERROR)), Some(len)) =
+            (number, digest16, kind, len)
+        else {
+            return Ok(None);
+        };
+        let mut answer = Self { number: Number(number), digest16, value: [0; INLINE_MAX], len, error: kind == ERROR };
+        let inline = answer.len().min(INLINE_MAX);
+        from.read_exact(&mut answer.value[..inline])?;
+        Ok(Some(answer).filter(|answer| !(answer.error && answer.is_large())))
     }
 
     /// Appends the record.
