@@ -1,6 +1,10 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+// The examples' applications serve tests of this crate.
+#[cfg(test)]
+extern crate self as hypostyle;
+
 pub mod admin;
 pub mod client;
 pub mod config;

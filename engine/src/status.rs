@@ -66,6 +66,13 @@ pub struct ExecutionStatus {
     pub state_round: u64,
     /// The digest of the present state, at `executed_position`, hexadecimal.
     pub state_digest: String,
+    /// Whether its state differs from what 2f+1 replicas vouch for: it executes, answers and votes no more until it has
+    /// taken over another.
+    #[serde(default)]
+    pub diverged: bool,
+    /// Whether it is taking over the state of other replicas.
+    #[serde(default)]
+    pub transferring: bool,
 }
 
 /// How a replica's threads are placed.

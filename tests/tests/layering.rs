@@ -62,6 +62,7 @@ const CORES: &[&str] = &[
     "engine/src/node/",
     "engine/src/executor/",
     "engine/src/reply/",
+    "engine/src/transfer/",
     "engine/src/client/core",
     "engine/src/client/tally.rs",
     "engine/src/client/window.rs",

@@ -4,6 +4,7 @@ use hypostyle_crypto::SEAL_ENTRIES_MAX;
 use hypostyle_pillars::message::BUNDLE_MAX;
 
 use super::cluster::ClusterConfig;
+use crate::transfer;
 
 /// A statement on the wire: kind, pillar, view, seq, digest.
 const STATEMENT: usize = 1 + 2 + 8 + 8 + 32;
@@ -63,7 +64,7 @@ impl ClusterConfig {
     #[must_use]
     pub fn frame_max_replica(&self) -> usize {
         // A forwarded request and a commit certificate are smaller than a body and a VIEW-CHANGE.
-        self.body_max().max(self.view_change_max()).max(self.new_view_max())
+        self.body_max().max(self.view_change_max()).max(self.new_view_max()).max(1 + transfer::MESSAGE_MAX)
     }
 
     /// The bytes of whole results after which a reply message to one client is closed.

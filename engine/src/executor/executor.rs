@@ -136,7 +136,8 @@ impl<A: Application> Executor<A> {
             left = left.saturating_sub((slot.body.operation_count() as usize).max(1));
             out.executed.push(ExecutedSlot { position, slot });
             self.end_round(out);
-            if self.pause.is_some_and(|round| self.position().0 == round.0 * u64::from(self.settings.pillars)) {
+            if self.pause.is_some_and(|round| self.position().0 == round.0 * u64::from(self.settings.pillars))
+            {
                 break;
             }
         }
@@ -335,7 +336,12 @@ impl<A: Application> Executor<A> {
     }
 }
 
-pub(super) fn state_digest(position: Position, timestamp: Timestamp, table: Digest, application: Digest) -> Digest {
+pub(super) fn state_digest(
+    position: Position,
+    timestamp: Timestamp,
+    table: Digest,
+    application: Digest,
+) -> Digest {
     let incarnations = 0u32; // A count: the list is empty until replicas can recover.
     sha256(&[
         STATE_TAG,

@@ -3,7 +3,9 @@
 use std::io::{self, Read, Write};
 
 use bytes::Bytes;
-use hypostyle_app_api::{Application, ApplicationError, ClientId, Digest, Number, Position, Round, Snapshot, Timestamp};
+use hypostyle_app_api::{
+    Application, ApplicationError, ClientId, Digest, Number, Position, Round, Snapshot, Timestamp,
+};
 
 use super::executor::{Halt, state_digest};
 use super::{ClientTable, Executor, ExecutorOutbox, TableError, TableImage};
@@ -116,7 +118,8 @@ impl<A: Application> Executor<A> {
 
     /// The floors of all clients that have one.
     pub fn floors(&self) -> impl Iterator<Item = (ClientId, Number)> {
-        let floors = (0..self.settings.clients).map(|client| (ClientId(client), self.table.floor(ClientId(client))));
+        let floors =
+            (0..self.settings.clients).map(|client| (ClientId(client), self.table.floor(ClientId(client))));
         floors.filter(|(_, floor)| floor.0 > 0)
     }
 }

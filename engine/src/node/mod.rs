@@ -9,9 +9,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use hypostyle_app_api::{ClientId, Digest, Instant, Now, PillarId, ReplicaId, Round, View};
+use hypostyle_app_api::{ClientId, Digest, Instant, Now, PillarId, ReplicaId, Round, Seq, View};
 use hypostyle_crypto::{Class, Desk, Finished, Pool, Tag};
-use hypostyle_pillars::message::{Body, FrameLimits, Message, PeerFrame, Request, SealedBundle, Status};
+use hypostyle_pillars::message::{
+    Body, FrameLimits, Malformed, Message, PeerFrame, Request, SealedBundle, Status,
+};
 use hypostyle_pillars::{
     Admission, CheckpointVote, Config, Decided, Declared, Demand, Executed, Input, Output, Pillar, Progress,
     Rejected, Source, Stable, Target,
@@ -19,6 +21,7 @@ use hypostyle_pillars::{
 
 use crate::executor::Lookup;
 use crate::reply::{CLIENT_FRAME, ReplyGroup, encode_reply};
+use crate::transfer::TransferMessage;
 pub(crate) use counters::Counters;
 use sealer::{SealedReplies, Sealer, SealerSettings};
 
@@ -58,6 +61,17 @@ pub(crate) enum NodeOutput {
     Demand(Demand),
 }
 
+/// What the executor tells all pillars about the state below them.
+#[derive(Clone)]
+pub(crate) enum StateNotice {
+    /// It is being taken from peers.
+    Transferring,
+    /// It was replaced: all slots of each pillar up to its number are part of it.
+    Installed(Arc<[Seq]>),
+    /// Whether this replica may say anything.
+    Voting(bool),
+}
+
 /// What goes from a pillar to other replicas.
 pub(crate) enum PeerMessage {
     Body(Arc<Body>),
@@ -65,6 +79,7 @@ pub(crate) enum PeerMessage {
     Status(Status),
     Request(Request),
     Declared(Declared),
+    Transfer(TransferMessage),
 }
 
 /// What the pillars tell the executor.
@@ -74,6 +89,8 @@ pub(crate) enum ExecutorInput {
     CheckpointVote(CheckpointVote),
     /// A pillar entered a view: replies tell it.
     Entered(PillarId, View),
+    /// A peer says something about a state transfer.
+    Transfer(ReplicaId, TransferMessage),
 }
 
 /// What the executor tells a worker.
@@ -84,6 +101,9 @@ pub(crate) struct ExecutorReport {
     /// Own checkpoints, each for the pillar that is to state it.
     pub(crate) checkpoints: Vec<(PillarId, Round, Digest)>,
     pub(crate) stable: Vec<Stable>,
+    pub(crate) notices: Vec<StateNotice>,
+    /// About state transfers, over a pillar's links.
+    pub(crate) transfer: Vec<(PillarId, ReplicaId, TransferMessage)>,
 }
 
 /// Why a connection is to be closed.
@@ -108,7 +128,7 @@ impl ExecutorInput {
     pub(crate) fn comes_again(&self, me: ReplicaId) -> bool {
         match self {
             Self::Decided(_) | Self::Entered(..) => false,
-            Self::Lookup(_) => true,
+            Self::Lookup(_) | Self::Transfer(..) => true,
             Self::CheckpointVote(vote) => vote.replica != me,
         }
     }
@@ -120,6 +140,8 @@ impl ExecutorReport {
             && self.executed.is_empty()
             && self.checkpoints.is_empty()
             && self.stable.is_empty()
+            && self.notices.is_empty()
+            && self.transfer.is_empty()
     }
 }
 
@@ -170,11 +192,20 @@ impl Node {
                 self.step(now, pillar, Input::Status(from, status));
                 ControlFlow::Continue(())
             }
-            Err(malformed) => {
-                self.counters.refuse(source, Rejected::Malformed);
-                ControlFlow::Break(malformed.what)
-            }
+            Ok(PeerFrame::Transfer(bytes)) => match TransferMessage::decode(&bytes) {
+                Ok(message) => {
+                    self.outputs.push(NodeOutput::ToExecutor(ExecutorInput::Transfer(from, message)));
+                    ControlFlow::Continue(())
+                }
+                Err(malformed) => self.malformed(source, malformed),
+            },
+            Err(malformed) => self.malformed(source, malformed),
         }
+    }
+
+    fn malformed(&mut self, source: Source, malformed: Malformed) -> ControlFlow<Refusal> {
+        self.counters.refuse(source, Rejected::Malformed);
+        ControlFlow::Break(malformed.what)
     }
 
     /// The payload of a frame that came over a client's connection. `Break` says why it is to be closed.
@@ -196,10 +227,7 @@ impl Node {
         let bytes = self.copy(request);
         match Request::decode(bytes, &self.limits.request) {
             Ok(request) => self.admit(now, pillar, source, Message::Request(request)),
-            Err(malformed) => {
-                self.counters.refuse(source, Rejected::Malformed);
-                ControlFlow::Break(malformed.what)
-            }
+            Err(malformed) => self.malformed(source, malformed),
         }
     }
 
@@ -224,6 +252,23 @@ impl Node {
             if let Some(index) = self.index(pillar) {
                 self.step(now, index, Input::Executed(executed));
             }
+        }
+        for notice in report.notices {
+            for index in 0..self.pillars.len() {
+                let input = match &notice {
+                    StateNotice::Transferring => Input::Transferring,
+                    StateNotice::Installed(seqs) => {
+                        Input::Installed(seqs[self.pillars[index].config().pillar.index()])
+                    }
+                    StateNotice::Voting(voting) => Input::Voting(*voting),
+                };
+                self.step(now, index, input);
+            }
+            self.ticks_again = true;
+        }
+        for (pillar, to, message) in report.transfer {
+            let message = PeerMessage::Transfer(message);
+            self.outputs.push(NodeOutput::ToPeers { pillar, to: Target::Peer(to), message });
         }
         for (pillar, round, digest) in report.checkpoints {
             if let Some(index) = self.index(pillar) {

@@ -1,6 +1,7 @@
 //! A running replica: its threads, and who owns what. The cores in `node` and `executor` decide; the shells here move
 //! bytes and time.
 
+mod catch_up;
 mod clock;
 mod mail;
 mod panics;
@@ -8,6 +9,7 @@ mod pillar_config;
 mod refused;
 mod running;
 mod seat;
+mod snapshot_writer;
 mod start;
 mod worker;
 

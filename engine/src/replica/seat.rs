@@ -2,9 +2,11 @@ use std::io;
 use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use hypostyle_app_api::{PillarId, ReplicaId, Seq};
+use hypostyle_app_api::{Instant, Now, PillarId, ReplicaId, Seq};
 use hypostyle_pillars::Executed;
 
+use super::catch_up::CatchUp;
+use super::clock::Clock;
 use super::mail::{Mail, Mailbox, Post, Postbox};
 use super::worker::{EXECUTE_BUDGET, RETRY};
 use crate::Application;
@@ -27,6 +29,7 @@ pub(crate) struct Seat<A: Application> {
     /// What each pillar was told last.
     told: Vec<Seq>,
     reports: Vec<ExecutorReport>,
+    catch_up: CatchUp,
 }
 
 /// Slots and requests of the order that are remembered.
@@ -50,13 +53,20 @@ impl<A: Application> Seat<A> {
             checkpoint_interval: u64::from(cluster.checkpoint_interval),
             told: vec![Seq(0); usize::from(cluster.pillars)],
             reports: (0..workers).map(|_| ExecutorReport::default()).collect(),
+            catch_up: CatchUp::new(cluster, me),
         }
     }
 
-    pub(crate) fn take(&mut self, input: ExecutorInput) {
+    /// Snapshots are written in the background; `wake` ends the sleep of the thread this is on.
+    pub(crate) fn in_background(mut self, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
+        self.catch_up.in_background(wake);
+        self
+    }
+
+    pub(crate) fn take(&mut self, now: Now, input: ExecutorInput) {
         match input {
-            // A slot decided twice is counted there and changes nothing.
-            ExecutorInput::Decided(decided) => drop(self.executor.decided(decided)),
+            ExecutorInput::Decided(slot) => self.catch_up.decided(now, &mut self.executor, slot),
+            ExecutorInput::Transfer(from, message) => self.catch_up.message(now, from, message),
             ExecutorInput::Lookup(lookup) => self.executor.lookup(&lookup),
             ExecutorInput::CheckpointVote(vote) => self.executor.checkpoint_vote(vote, &mut self.outbox),
             ExecutorInput::Entered(pillar, view) => self.executor.set_view(pillar, view),
@@ -64,8 +74,10 @@ impl<A: Application> Seat<A> {
     }
 
     /// Executes up to `budget` operations. Whether there is more to do.
-    pub(crate) fn run(&mut self, budget: usize) -> bool {
-        let more = self.executor.run(budget, &mut self.outbox);
+    pub(crate) fn run(&mut self, now: Now, budget: usize) -> bool {
+        self.catch_up.prepare(&mut self.executor);
+        let mut more = self.executor.run(budget, &mut self.outbox);
+        more |= self.catch_up.step(now, &mut self.executor, &mut self.outbox);
         let mut outbox = std::mem::take(&mut self.outbox);
         outbox.executed.drain(..).for_each(|slot| self.order.push(entry(slot)));
         for group in outbox.replies.drain(..) {
@@ -73,10 +85,21 @@ impl<A: Application> Seat<A> {
             self.reports[worker].replies.push(group);
         }
         self.tell_progress(&outbox);
-        outbox.outputs.drain(..).for_each(|output| self.tell(output));
+        outbox.outputs.drain(..).for_each(|output| self.tell(now, output));
         outbox.clear();
         self.outbox = outbox;
+        for notice in self.catch_up.notices() {
+            self.reports.iter_mut().for_each(|report| report.notices.push(notice.clone()));
+        }
+        for (pillar, to, message) in self.catch_up.outputs() {
+            self.reports[pillar.index() % self.workers].transfer.push((pillar, to, message));
+        }
         more
+    }
+
+    /// When to run again, whatever else happens.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.catch_up.next_deadline()
     }
 
     /// What each worker is to be told, by its number.
@@ -98,7 +121,8 @@ impl<A: Application> Seat<A> {
         let position = self.executor.position().0;
         let (stable_round, stable_digest) = self.executor.stable();
         let counters = self.executor.counters();
-        status.counters.extend(named(counters).map(|(name, count)| (name.to_owned(), count)));
+        let named = named(counters).chain(self.catch_up.counters());
+        status.counters.extend(named.map(|(name, count)| (name.to_owned(), count)));
         status.execution = Some(ExecutionStatus {
             executed_position: position,
             executed_operations: counters.operations,
@@ -109,6 +133,8 @@ impl<A: Application> Seat<A> {
                 Detail::State => self.executor.state_digest().to_string(),
                 Detail::Counters => String::new(),
             },
+            diverged: self.executor.diverged(),
+            transferring: self.catch_up.is_open(),
         });
     }
 
@@ -131,7 +157,7 @@ impl<A: Application> Seat<A> {
         }
     }
 
-    fn tell(&mut self, output: Output) {
+    fn tell(&mut self, now: Now, output: Output) {
         match output {
             Output::Checkpoint { round, digest } => {
                 // Any pillar's links carry it; each in turn.
@@ -144,13 +170,15 @@ impl<A: Application> Seat<A> {
                 self.reports.iter_mut().for_each(|report| report.stable.push(stable.clone()));
             }
             Output::Diverged { round, own, stable } => {
-                tracing::error!(%round, %own, %stable, "this replica's state differs from 2f+1 others': it executes no more");
+                tracing::error!(%round, %own, %stable, "this replica's state differs from 2f+1 others': it executes no more until it has another");
+                self.catch_up.diverged(now, &self.executor);
             }
             Output::Split { round } => {
                 tracing::error!(%round, "the replicas' states differ so that no checkpoint can become stable");
             }
             Output::Behind { round } => {
                 tracing::warn!(%round, "this replica is behind by more than the window");
+                self.catch_up.behind(now, &self.executor);
             }
         }
     }
@@ -162,34 +190,42 @@ pub(crate) struct ExecutorThread<A: Application> {
     mailbox: Mailbox,
     doorbell: Receiver<()>,
     workers: Vec<Post>,
+    clock: Clock,
 }
 
 impl<A: Application> ExecutorThread<A> {
-    /// The mailbox of an executor's thread: it sleeps on a doorbell.
-    pub(crate) fn mailbox() -> (Postbox, (Mailbox, Receiver<()>)) {
+    /// The mailbox of an executor's thread: it sleeps on a doorbell. What rings it comes along.
+    pub(crate) fn mailbox() -> (Postbox, (Mailbox, Receiver<()>), Arc<dyn Fn() + Send + Sync>) {
         let (bell, doorbell): (Sender<()>, _) = bounded(1);
-        let (postbox, mailbox) = super::mail::mailbox(Arc::new(move || {
+        let ring: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
             // A full bell rings already.
             let _ = bell.try_send(());
-        }));
-        (postbox, (mailbox, doorbell))
+        });
+        let (postbox, mailbox) = super::mail::mailbox(Arc::clone(&ring));
+        (postbox, (mailbox, doorbell), ring)
     }
 
-    pub(crate) fn new(seat: Box<Seat<A>>, mailbox: (Mailbox, Receiver<()>), workers: Vec<Post>) -> Self {
-        Self { seat, mailbox: mailbox.0, doorbell: mailbox.1, workers }
+    pub(crate) fn new(
+        seat: Box<Seat<A>>,
+        mailbox: (Mailbox, Receiver<()>),
+        workers: Vec<Post>,
+        clock: Clock,
+    ) -> Self {
+        Self { seat, mailbox: mailbox.0, doorbell: mailbox.1, workers, clock }
     }
 
     /// Executes until told to stop.
     pub(crate) fn run(mut self) -> io::Result<()> {
         while !self.mailbox.is_stopped() {
+            let now = self.clock.now();
             while let Some(mail) = self.mailbox.take() {
                 match mail {
-                    Mail::Execute(inputs) => inputs.into_iter().for_each(|input| self.seat.take(input)),
+                    Mail::Execute(inputs) => inputs.into_iter().for_each(|input| self.seat.take(now, input)),
                     Mail::Query(query) => answer(&mut self.seat, query),
                     Mail::Demand(_) | Mail::Report(_) | Mail::Arrived(_) => {}
                 }
             }
-            let more = self.seat.run(EXECUTE_BUDGET);
+            let more = self.seat.run(now, EXECUTE_BUDGET);
             for (worker, report) in self.seat.reports() {
                 self.workers[worker].send(Mail::Report(report));
             }
@@ -198,10 +234,11 @@ impl<A: Application> ExecutorThread<A> {
                 delivered &= post.flush();
             }
             if !more && self.mailbox.may_sleep() {
-                let rung = if delivered {
-                    self.doorbell.recv().map_err(|_| RecvTimeoutError::Disconnected)
-                } else {
-                    self.doorbell.recv_timeout(RETRY)
+                let now = self.clock.now().instant;
+                let due = self.seat.next_deadline().map(|at| at.since(now));
+                let rung = match due.into_iter().chain((!delivered).then_some(RETRY)).min() {
+                    Some(timeout) => self.doorbell.recv_timeout(timeout),
+                    None => self.doorbell.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 };
                 self.mailbox.awake();
                 if rung == Err(RecvTimeoutError::Disconnected) {

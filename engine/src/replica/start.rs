@@ -36,14 +36,16 @@ pub(super) fn start<A: Application>(replica: Replica, application: A) -> Result<
     let transports = transports(&cluster, &config, &settings, usize::from(plan.workers), listeners)?;
     let (posts, mailboxes): (Vec<_>, Vec<_>) =
         transports.iter().map(|transport| mailbox(wake(transport))).unzip();
-    let (executor_post, executor_mails) = match plan.executor {
-        ExecutorPlace::Inline => (None, None),
+    let (executor_post, executor_mails, executor_bell) = match plan.executor {
+        ExecutorPlace::Inline => (None, None, None),
         ExecutorPlace::Thread => {
-            let (post, mails) = ExecutorThread::<A>::mailbox();
-            (Some(post), Some(mails))
+            let (post, mails, bell) = ExecutorThread::<A>::mailbox();
+            (Some(post), Some(mails), Some(bell))
         }
     };
-    let seat = Box::new(Seat::new(&cluster, me, application, transports.len(), order_file(&config)?));
+    let seat = Seat::new(&cluster, me, application, transports.len(), order_file(&config)?);
+    let wake_seat = executor_bell.unwrap_or_else(|| wake(&transports[0]));
+    let seat = Box::new(seat.in_background(wake_seat));
     let inquiry = Arc::new(Inquiry {
         blank: blank_status(&cluster, me, &plan),
         workers: posts.clone(),
@@ -65,13 +67,13 @@ pub(super) fn start<A: Application>(replica: Replica, application: A) -> Result<
     // From here on it stops by being dropped.
     let mut running = RunningReplica { inquiry, threads: Vec::new(), ended, admin, addresses, _lock: lock };
     let mut seat = Some(seat);
-    if let Some(mails) = executor_mails {
-        let seat = seat.take().expect("seated once");
-        let thread = ExecutorThread::new(seat, mails, posts.iter().map(Postbox::post).collect());
-        running.threads.push(spawner.spawn("executor", plan.executor_core(), || thread.run())?);
-    }
     // One clock: moments pass between workers with the connections they hand over.
     let clock = Clock::start();
+    if let Some(mails) = executor_mails {
+        let seat = seat.take().expect("seated once");
+        let thread = ExecutorThread::new(seat, mails, posts.iter().map(Postbox::post).collect(), clock);
+        running.threads.push(spawner.spawn("executor", plan.executor_core(), || thread.run())?);
+    }
     let host = executor_post.as_ref().unwrap_or(&posts[0]);
     for (index, (transport, mailbox)) in transports.into_iter().zip(mailboxes).enumerate() {
         let pillars = owned(index, posts.len(), cluster.pillars);

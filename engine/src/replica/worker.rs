@@ -95,7 +95,11 @@ impl<A: Application> Worker<A> {
         }
         let now = self.clock.now().instant;
         let retry = (left == Left::Mail).then(|| now + RETRY);
-        let deadlines = [self.node.next_deadline(), self.transport.next_deadline(), retry];
+        let executor = match &self.executor {
+            ExecutorLink::Local(seat) => seat.next_deadline(),
+            ExecutorLink::Queue { .. } => None,
+        };
+        let deadlines = [self.node.next_deadline(), self.transport.next_deadline(), executor, retry];
         let next = deadlines.into_iter().flatten().min()?;
         Some(next.since(now))
     }
@@ -110,11 +114,11 @@ impl<A: Application> Worker<A> {
         self.read(now);
         self.node.take_finished(now);
         self.node.tick(now);
-        self.route();
+        self.route(now);
         let more = self.execute(now);
         self.node.seal(now);
         // What sealing completed may be executed here: in the next turn.
-        let more = self.route() || more;
+        let more = self.route(now) || more;
         self.transport.flush();
         let delivered = self.deliver();
         match (more, delivered) {
@@ -157,7 +161,7 @@ impl<A: Application> Worker<A> {
             Mail::Report(report) => self.node.executor_report(now, report),
             Mail::Execute(inputs) => {
                 if let ExecutorLink::Local(seat) = &mut self.executor {
-                    inputs.into_iter().for_each(|input| seat.take(input));
+                    inputs.into_iter().for_each(|input| seat.take(now, input));
                 }
             }
             Mail::Arrived(arrival) => self.transport.adopt(*arrival),
@@ -189,7 +193,7 @@ impl<A: Application> Worker<A> {
     }
 
     /// Hands on what the node wants done. Whether the executor here got anything.
-    fn route(&mut self) -> bool {
+    fn route(&mut self, now: Now) -> bool {
         let Self { node, transport, links, executor, others, me, .. } = self;
         let mut executable = false;
         for output in node.outputs() {
@@ -203,7 +207,7 @@ impl<A: Application> Worker<A> {
                 NodeOutput::ToExecutor(input) => match executor {
                     ExecutorLink::Local(seat) => {
                         executable = true;
-                        seat.take(input);
+                        seat.take(now, input);
                     }
                     ExecutorLink::Queue { post, .. } if post.is_congested() && input.comes_again(*me) => {}
                     ExecutorLink::Queue { inputs, .. } => inputs.push(input),
@@ -229,9 +233,9 @@ impl<A: Application> Worker<A> {
         };
         let begun = self.clock.now().instant;
         self.node.spent_replies().for_each(|group| seat.recycle(group));
-        let mut more = seat.run(EXECUTE_BUDGET);
+        let mut more = seat.run(now, EXECUTE_BUDGET);
         while more && self.clock.now().instant.since(begun) < EXECUTE_TIME {
-            more = seat.run(EXECUTE_BUDGET);
+            more = seat.run(now, EXECUTE_BUDGET);
         }
         for (worker, report) in seat.reports() {
             match self.others.get_mut(worker) {
@@ -381,6 +385,11 @@ fn send(transport: &mut Transport, id: ConnectionId, message: &PeerMessage) {
         PeerMessage::Bundle(bundle) => (PeerFrame::BUNDLE, bundle.bytes()),
         PeerMessage::Request(request) => (PeerFrame::REQUEST, request.bytes()),
         PeerMessage::Declared(declared) => declared.frame(),
+        PeerMessage::Transfer(message) => {
+            // A chunk is copied here once.
+            transport.send_shared(id, &[PeerFrame::TRANSFER], &message.encode());
+            return;
+        }
         PeerMessage::Status(status) => {
             let mut bytes = vec![PeerFrame::STATUS];
             status.encode(&mut bytes);

@@ -117,7 +117,8 @@ impl Answer {
         else {
             return Ok(None);
         };
-        let mut answer = Self { number: Number(number), digest16, value: [0; INLINE_MAX], len, error: kind == ERROR };
+        let mut answer =
+            Self { number: Number(number), digest16, value: [0; INLINE_MAX], len, error: kind == ERROR };
         let inline = answer.len().min(INLINE_MAX);
         from.read_exact(&mut answer.value[..inline])?;
         Ok(Some(answer).filter(|answer| !(answer.error && answer.is_large())))

@@ -164,7 +164,13 @@ impl Asker {
         self.look_for_miss(now, out);
     }
 
-    pub(super) fn told(&mut self, now: Instant, from: ReplicaId, (id, telling): (u64, Telling), out: &mut Outgoing) {
+    pub(super) fn told(
+        &mut self,
+        now: Instant,
+        from: ReplicaId,
+        (id, telling): (u64, Telling),
+        out: &mut Outgoing,
+    ) {
         let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.id == id) else { return };
         let peer = &mut attempt.peers[from.index()];
         if peer.telling.is_some() {
@@ -185,14 +191,10 @@ impl Asker {
         }
     }
 
-    pub(super) fn chunk(
-        &mut self,
-        now: Instant,
-        from: ReplicaId,
-        piece: &Piece,
-        out: &mut Outgoing,
-    ) {
-        let Some(fetching) = self.attempt.as_mut().and_then(|attempt| attempt.fetching.as_mut()) else { return };
+    pub(super) fn chunk(&mut self, now: Instant, from: ReplicaId, piece: &Piece, out: &mut Outgoing) {
+        let Some(fetching) = self.attempt.as_mut().and_then(|attempt| attempt.fetching.as_mut()) else {
+            return;
+        };
         match fetching.chunk(now, from, piece, &self.older, out) {
             Outcome::Taken => self.counters.chunks += 1,
             Outcome::Reused => {
@@ -211,7 +213,9 @@ impl Asker {
 
     /// A donor has the snapshot no more.
     pub(super) fn gone(&mut self, now: Instant, from: ReplicaId, root: Digest, out: &mut Outgoing) {
-        let Some(fetching) = self.attempt.as_mut().and_then(|attempt| attempt.fetching.as_mut()) else { return };
+        let Some(fetching) = self.attempt.as_mut().and_then(|attempt| attempt.fetching.as_mut()) else {
+            return;
+        };
         if fetching.telling().root == root && fetching.leave(now, from, &self.older, out) {
             self.counters.switched += 1;
             self.look_for_donors(now, out);
@@ -258,7 +262,8 @@ impl Asker {
         let (id, round) = (self.last_id, self.round());
         let peers = vec![Peer::default(); usize::from(self.settings.replicas)].into();
         let (answers_by, again_at) = (Some(now + self.settings.patience / 2), now + self.settings.patience);
-        let attempt = Attempt { id, round, least, asked_at: now, answers_by, again_at, peers, fetching: None };
+        let attempt =
+            Attempt { id, round, least, asked_at: now, answers_by, again_at, peers, fetching: None };
         self.attempt = Some(attempt);
         out.extend(self.settings.peers().map(|peer| (peer, TransferMessage::Ask { id, round })));
     }
@@ -294,7 +299,9 @@ impl Asker {
 
     /// When f+1 equal tellings can't come any more because peers have passed the round, or can't in time.
     fn look_for_miss(&mut self, now: Instant, out: &mut Outgoing) {
-        let Some(attempt) = self.attempt.as_ref().filter(|attempt| attempt.fetching.is_none()) else { return };
+        let Some(attempt) = self.attempt.as_ref().filter(|attempt| attempt.fetching.is_none()) else {
+            return;
+        };
         let (weak, patience) = (self.settings.faults() + 1, self.settings.patience);
         let end = Position(attempt.round.0.saturating_mul(u64::from(self.settings.pillars)));
         let peers = || self.settings.peers().map(|peer| &attempt.peers[peer.index()]);
@@ -310,7 +317,8 @@ impl Asker {
         };
         let possible = equal.unwrap_or(0) + peers().filter(may_tell).count() >= weak;
         let missed = !possible && peers().any(|peer| passed(&peer));
-        let ahead = peers().filter(|peer| peer.position.is_some_and(|position| position < end)).count() >= weak;
+        let ahead =
+            peers().filter(|peer| peer.position.is_some_and(|position| position < end)).count() >= weak;
         let late = attempt.asked_at + ATTEMPT * patience <= now && !ahead;
         let differ = !possible && attempt.asked_at + 2 * patience <= now && tellings().count() >= weak;
         if missed || late {

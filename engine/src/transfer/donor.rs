@@ -6,9 +6,9 @@ use bytes::Bytes;
 use hypostyle_app_api::{Digest, Instant, Position, ReplicaId, Round};
 use hypostyle_probe::mark;
 
+use super::TransferSettings;
 use super::image::Image;
 use super::message::{Telling, TransferMessage, Wanted};
-use super::TransferSettings;
 
 /// Takes snapshots for replicas that ask, tells of them and sends their chunks. One for each asking replica: a new
 /// question cancels the old one. What a replica can make this one do is bounded: snapshots by what they cost, chunks by a
@@ -191,7 +191,8 @@ impl Donor {
             None => self.held.retain(|held| held.ticket != ticket),
         }
         let requests = (0..).map(ReplicaId).zip(&self.requests);
-        let waiting = requests.filter(|(_, request)| request.as_ref().is_some_and(|r| r.ticket == Some(ticket)));
+        let waiting =
+            requests.filter(|(_, request)| request.as_ref().is_some_and(|r| r.ticket == Some(ticket)));
         waiting.map(|(replica, _)| replica).collect()
     }
 

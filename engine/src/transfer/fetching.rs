@@ -89,7 +89,13 @@ impl Fetching {
     }
 
     /// A donor is one no more. Whether it was.
-    pub(super) fn leave(&mut self, now: Instant, replica: ReplicaId, older: &Older, out: &mut Outgoing) -> bool {
+    pub(super) fn leave(
+        &mut self,
+        now: Instant,
+        replica: ReplicaId,
+        older: &Older,
+        out: &mut Outgoing,
+    ) -> bool {
         let Some(index) = self.donors.iter().position(|donor| donor.replica == replica) else { return false };
         mark!("transfer: donor switched");
         let donor = self.donors.swap_remove(index);

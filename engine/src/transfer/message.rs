@@ -304,9 +304,8 @@ mod tests {
         assert_eq!(refused(vec![]), "truncated");
         assert_eq!(refused([&[FETCH], &root[..], &[0]].concat()), "too many chunks at once, or none");
         assert_eq!(refused([&[FETCH], &root[..], &[255]].concat()), "too many chunks at once, or none");
-        let chunk = |steps: u8, rest: usize| {
-            [&[CHUNK], &root[..], &[0; 4], &[steps], &vec![0; rest][..]].concat()
-        };
+        let chunk =
+            |steps: u8, rest: usize| [&[CHUNK], &root[..], &[0; 4], &[steps], &vec![0; rest][..]].concat();
         assert_eq!(refused(chunk(33, 33 * 32)), "a path that is too long");
         assert_eq!(refused(chunk(0, CHUNK_BYTES + 1)), "a chunk that is too long");
         let mut long = [&[TELL], &[0; 16][..], &[0; 64], &[255; 8]].concat();

@@ -79,6 +79,8 @@ pub enum PeerFrame {
     Message(Message),
     /// Where a replica stands: a hint, changes no vote.
     Status(Status),
+    /// About a state transfer: no concern of a pillar, its links carry it.
+    Transfer(Bytes),
 }
 
 impl PeerFrame {
@@ -94,6 +96,8 @@ impl PeerFrame {
     pub const VIEW_CHANGE: u8 = 5;
     /// Type byte of a [`NewView`].
     pub const NEW_VIEW: u8 = 6;
+    /// Type byte of what concerns a state transfer.
+    pub const TRANSFER: u8 = 8;
 
     /// Decodes the payload of a frame.
     ///
@@ -113,6 +117,7 @@ impl PeerFrame {
                 Self::Message(Message::ViewChange(Arc::new(ViewChange::decode(rest, limits)?)))
             }
             Self::NEW_VIEW => Self::Message(Message::NewView(Arc::new(NewView::decode(rest, limits)?))),
+            Self::TRANSFER => Self::Transfer(rest),
             _ => return Err(Malformed { message: "frame", what: "unknown type byte" }),
         })
     }

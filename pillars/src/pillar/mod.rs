@@ -290,7 +290,8 @@ impl Pillar {
 
     fn on_installed(&mut self, now: Now, seq: Seq, out: &mut Vec<Output>) {
         self.transferring = false;
-        self.executed = self.executed.max(seq);
+        // It may lie below what was executed, when that was found to be wrong.
+        self.executed = seq;
         self.frontier = self.frontier.max(seq);
         self.collect_garbage();
         self.move_frontier();
@@ -300,6 +301,8 @@ impl Pillar {
             }
         }
         self.act_above(now, self.executed, out);
+        // What peers said above it while it lay beyond the window here.
+        out.push(Output::SendStatus(Target::Peers, self.status()));
     }
 
     fn move_frontier(&mut self) {

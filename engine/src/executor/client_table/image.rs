@@ -150,3 +150,93 @@ fn array<const N: usize>(from: &mut dyn Read) -> io::Result<[u8; N]> {
     from.read_exact(&mut bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use hypostyle_app_api::{Digest, Number};
+    use proptest::prelude::*;
+
+    use super::super::Due;
+    use super::*;
+
+    const LIMITS: TableLimits = TableLimits { window: 6, result_bytes: 120 };
+
+    /// Acknowledges now and then, and executes what is due.
+    fn step(table: &mut ClientTable, (client, above, large, acknowledge): (u32, u64, bool, Option<u64>)) {
+        let client = ClientId(client);
+        if let Some(up) = acknowledge {
+            let floor = table.floor(client).0.saturating_sub(4) + up;
+            table.acknowledge(client, Number(floor));
+        }
+        let number = Number(table.floor(client).0 + above);
+        if table.due(client, number) == Due::Now {
+            let result = vec![7; if large { 33 + usize::try_from(above).unwrap() } else { 3 }];
+            let answer = Answer::result(number, &Digest([9; 32]), &result);
+            table.record(client, answer, large.then(|| Bytes::from(result)));
+        }
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<(u32, u64, bool, Option<u64>)>> {
+        let step = (0u32..3, 0u64..10, any::<bool>(), prop::option::weighted(0.3, 0u64..9));
+        prop::collection::vec(step, 0..80)
+    }
+
+    fn written(table: &ClientTable) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        table.image().write_to(&mut bytes).unwrap();
+        bytes
+    }
+
+    fn assert_equal(one: &mut ClientTable, other: &mut ClientTable) {
+        assert_eq!(one.digest(), other.digest());
+        assert_eq!(written(one), written(other));
+        for client in (0..3).map(ClientId) {
+            assert_eq!(one.floor(client), other.floor(client));
+            for number in (0..one.floor(client).0 + 12).map(Number) {
+                assert_eq!(one.due(client, number), other.due(client, number));
+                assert_eq!(one.lookup(client, number), other.lookup(client, number));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_restored_table_behaves_as_the_one_it_was_taken_of(before in steps(), after in steps()) {
+            let mut table = ClientTable::new(3, LIMITS);
+            before.into_iter().for_each(|s| step(&mut table, s));
+            let bytes = written(&table);
+            let mut rest = &bytes[..];
+            let mut restored = ClientTable::read(&mut rest, 3, LIMITS).unwrap();
+            prop_assert!(rest.is_empty());
+            assert_equal(&mut table, &mut restored);
+            for s in after {
+                step(&mut table, s);
+                step(&mut restored, s);
+                prop_assert_eq!(table.digest(), restored.digest());
+            }
+            assert_equal(&mut table, &mut restored);
+        }
+
+        /// Not one bit can be changed that neither the reader nor the state's digest notices.
+        #[test]
+        fn a_changed_table_is_refused_or_has_another_digest(
+            before in steps(), at in any::<prop::sample::Index>(), bit in 0u8..8, cut in any::<bool>(),
+        ) {
+            let mut table = ClientTable::new(3, LIMITS);
+            before.into_iter().for_each(|s| step(&mut table, s));
+            let mut bytes = written(&table);
+            let at = at.index(bytes.len());
+            if cut {
+                bytes.truncate(at);
+            } else {
+                bytes[at] ^= 1 << bit;
+            }
+            let mut rest = &bytes[..];
+            if let Ok(mut read) = ClientTable::read(&mut rest, 3, LIMITS) {
+                prop_assert!(read.digest() != table.digest() || !rest.is_empty());
+            }
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! A cluster of nodes and executors in one thread: no socket and no clock. What replicas send lies in flight until the
 //! test delivers it, changes it, or loses it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,11 +126,35 @@ impl<A: Application> Stepped<A> {
 
     /// A frame on `client`'s connection to a replica for pillar 0.
     pub(super) fn client_frame(&mut self, client: u32, to: u16, payload: &[u8]) -> ControlFlow<Refusal> {
+        self.pillar_frame(PillarId(0), client, to, payload)
+    }
+
+    /// A frame on `client`'s connection to a replica for a pillar.
+    pub(super) fn pillar_frame(
+        &mut self,
+        pillar: PillarId,
+        client: u32,
+        to: u16,
+        payload: &[u8],
+    ) -> ControlFlow<Refusal> {
         let now = self.now;
         let node = &mut self.members[usize::from(to)].node;
-        let flow = node.client_frame(now, PillarId(0), ClientId(client), payload);
+        let flow = node.client_frame(now, pillar, ClientId(client), payload);
         self.turn(ReplicaId(to));
         flow
+    }
+
+    /// The links between a replica and all others come up again.
+    pub(super) fn reconnect(&mut self, replica: u16) {
+        let now = self.now;
+        for peer in self.ids().filter(|id| id.0 != replica) {
+            for pillar in (0..self.config.pillars).map(PillarId) {
+                self.members[peer.index()].node.connected(now, pillar, ReplicaId(replica));
+                self.members[usize::from(replica)].node.connected(now, pillar, peer);
+            }
+            self.turn(peer);
+        }
+        self.turn(ReplicaId(replica));
     }
 
     /// A request on its own client's connection to a replica.
@@ -156,23 +180,36 @@ impl<A: Application> Stepped<A> {
     /// As [`Stepped::run`], but holds back what `held` picks, and returns it.
     pub(super) fn run_without(&mut self, held: impl Fn(&Frame) -> bool) -> Vec<Frame> {
         let mut back = Vec::new();
-        while let Some(frame) = self.flight.pop_front() {
+        self.run_changing(|frame| {
             if held(&frame) {
                 back.push(frame);
-            } else {
-                let flow = self.deliver(&frame);
-                assert_eq!(flow, ControlFlow::Continue(()), "an honest frame is refused: {frame:?}");
+                return None;
             }
-        }
+            Some(frame)
+        });
         back
+    }
+
+    /// As [`Stepped::run`], but delivers what `change` makes of each frame, or nothing.
+    pub(super) fn run_changing(&mut self, mut change: impl FnMut(Frame) -> Option<Frame>) {
+        while let Some(frame) = self.flight.pop_front() {
+            let Some(frame) = change(frame) else { continue };
+            let flow = self.deliver(&frame);
+            assert_eq!(flow, ControlFlow::Continue(()), "an honest frame is refused: {frame:?}");
+        }
     }
 
     /// Time goes on, and with it whatever was waiting for it; then everything is delivered but what `lost` picks.
     pub(super) fn pass(&mut self, time: Duration, lost: impl Fn(&Frame) -> bool) {
+        self.wait(time);
+        self.run_without(lost);
+    }
+
+    /// Time goes on, and with it whatever was waiting for it.
+    pub(super) fn wait(&mut self, time: Duration) {
         self.now.instant = self.now.instant + time;
         self.now.wall = self.now.wall + time;
         self.ids().for_each(|id| self.turn(id));
-        self.run_without(lost);
     }
 
     /// What a replica counted under a name such as "replica 2" or "client 0".
@@ -212,9 +249,22 @@ impl<A: Application> Stepped<A> {
 
     /// A counter of a replica's executor.
     pub(super) fn counter(&mut self, replica: ReplicaId, name: &str) -> u64 {
+        self.counters(replica)[name]
+    }
+
+    /// All counters of a replica's executor.
+    pub(super) fn counters(&mut self, replica: ReplicaId) -> BTreeMap<String, u64> {
         let mut status = PartialStatus::default();
-        self.members[replica.index()].seat.add_status(crate::admin::Detail::State, &mut status);
-        status.counters[name]
+        self.members[replica.index()].seat.add_status(crate::admin::Detail::Counters, &mut status);
+        status.counters
+    }
+
+    /// Whether a replica has found its state to be wrong, and whether it is taking over another.
+    pub(super) fn condition(&mut self, replica: ReplicaId) -> (bool, bool) {
+        let mut status = PartialStatus::default();
+        self.members[replica.index()].seat.add_status(crate::admin::Detail::Counters, &mut status);
+        let execution = status.execution.unwrap();
+        (execution.diverged, execution.transferring)
     }
 
     /// Asserts that these replicas executed so many operations and have the same order and state.
@@ -240,13 +290,13 @@ impl<A: Application> Stepped<A> {
         loop {
             member.node.take_finished(now);
             member.node.tick(now);
-            member.route(id, &mut self.flight, &mut self.replies);
-            let more = member.seat.run(BUDGET);
+            member.route(now, id, &mut self.flight, &mut self.replies);
+            let more = member.seat.run(now, BUDGET);
             for (_, report) in member.seat.reports() {
                 member.node.executor_report(now, report);
             }
             member.node.seal(now);
-            member.route(id, &mut self.flight, &mut self.replies);
+            member.route(now, id, &mut self.flight, &mut self.replies);
             if !more && !member.node.is_busy() {
                 return;
             }
@@ -255,7 +305,13 @@ impl<A: Application> Stepped<A> {
 }
 
 impl<A: Application> Member<A> {
-    fn route(&mut self, me: ReplicaId, flight: &mut VecDeque<Frame>, replies: &mut Vec<ReplyMessage>) {
+    fn route(
+        &mut self,
+        now: Now,
+        me: ReplicaId,
+        flight: &mut VecDeque<Frame>,
+        replies: &mut Vec<ReplyMessage>,
+    ) {
         let replicas = self.node.counters.replicas();
         for output in self.node.outputs() {
             match output {
@@ -272,7 +328,7 @@ impl<A: Application> Member<A> {
                     let reply = Bytes::from(frame).slice(1..);
                     replies.push(ReplyMessage::decode(reply).unwrap());
                 }
-                NodeOutput::ToExecutor(input) => self.seat.take(input),
+                NodeOutput::ToExecutor(input) => self.seat.take(now, input),
                 // There is no connection to close and no other worker.
                 NodeOutput::Close { .. } | NodeOutput::Demand(_) => {}
             }
@@ -289,6 +345,7 @@ fn encode(message: &PeerMessage) -> Bytes {
             let (kind, bytes) = declared.frame();
             (kind, bytes.clone())
         }
+        PeerMessage::Transfer(message) => (PeerFrame::TRANSFER, message.encode()),
         PeerMessage::Status(status) => {
             let mut bytes = Vec::new();
             status.encode(&mut bytes);

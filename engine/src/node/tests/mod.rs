@@ -6,3 +6,4 @@ mod flips;
 mod forge;
 mod harness;
 mod lies;
+mod transfer;
