@@ -26,7 +26,7 @@ pub trait Application: Send + 'static {
     /// Replaces the state by what a [`Snapshot`] wrote. The bytes were checked against a certified digest.
     ///
     /// # Errors
-    /// When the bytes can't be read or don't decode; the replica then stops.
+    /// When the bytes can't be read or don't decode; the replica then tries another snapshot, whatever state is left here.
     fn restore(&mut self, from: &mut dyn Read) -> Result<(), ApplicationError>;
 }
 

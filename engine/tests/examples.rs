@@ -45,6 +45,11 @@ fn kv_has_many_operations_in_flight() {
 }
 
 #[test]
+fn bank_keeps_the_sum() {
+    assert_eq!(run("bank", &[]), "500 transfers between 4096 accounts; the sum is still 4096000\n");
+}
+
+#[test]
 fn embedded_sells_every_seat_once() {
     let printed = run("embedded", &[&base_port().to_string()]);
     assert_eq!(printed, "8 clerks sold 1250 seats in 500 orders, none of them twice\n");

@@ -1,9 +1,8 @@
-use std::sync::Arc;
-
 use hypostyle_app_api::{Instant, Now, PillarId, Position, ReplicaId, Seq};
 use hypostyle_pillars::Decided;
 use hypostyle_probe::mark;
 
+use super::mail::Wake;
 use super::snapshot_writer::SnapshotWriter;
 use crate::Application;
 use crate::config::ClusterConfig;
@@ -40,7 +39,7 @@ impl CatchUp {
     }
 
     /// Snapshots are written in the background; `wake` ends the sleep of the executor's thread.
-    pub(crate) fn in_background(&mut self, wake: Arc<dyn Fn() + Send + Sync>) {
+    pub(crate) fn in_background(&mut self, wake: Wake) {
         self.writer = SnapshotWriter::new(Some(wake));
     }
 

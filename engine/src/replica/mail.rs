@@ -23,6 +23,9 @@ pub(crate) enum Mail {
     Query(Query),
 }
 
+/// Ends a thread's sleep.
+pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
+
 /// Mails a mailbox holds; senders keep what doesn't fit and go on.
 const CAPACITY: usize = 4096;
 
@@ -39,7 +42,7 @@ pub(crate) struct Postbox {
     mails: Sender<Mail>,
     sleeping: Arc<AtomicBool>,
     stopped: Arc<AtomicBool>,
-    wake: Arc<dyn Fn() + Send + Sync>,
+    wake: Wake,
 }
 
 /// A thread's own sending end with what found no room yet.
@@ -50,7 +53,7 @@ pub(crate) struct Post {
 }
 
 /// A mailbox whose owner sleeps in something that `wake` ends.
-pub(crate) fn mailbox(wake: Arc<dyn Fn() + Send + Sync>) -> (Postbox, Mailbox) {
+pub(crate) fn mailbox(wake: Wake) -> (Postbox, Mailbox) {
     let (sender, receiver) = bounded(CAPACITY);
     let sleeping = Arc::new(AtomicBool::new(false));
     let stopped = Arc::new(AtomicBool::new(false));

@@ -7,7 +7,7 @@ use hypostyle_pillars::Executed;
 
 use super::catch_up::CatchUp;
 use super::clock::Clock;
-use super::mail::{Mail, Mailbox, Post, Postbox};
+use super::mail::{Mail, Mailbox, Post, Postbox, Wake};
 use super::worker::{EXECUTE_BUDGET, RETRY};
 use crate::Application;
 use crate::admin::{Detail, Query};
@@ -58,7 +58,7 @@ impl<A: Application> Seat<A> {
     }
 
     /// Snapshots are written in the background; `wake` ends the sleep of the thread this is on.
-    pub(crate) fn in_background(mut self, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
+    pub(crate) fn in_background(mut self, wake: Wake) -> Self {
         self.catch_up.in_background(wake);
         self
     }
@@ -195,9 +195,9 @@ pub(crate) struct ExecutorThread<A: Application> {
 
 impl<A: Application> ExecutorThread<A> {
     /// The mailbox of an executor's thread: it sleeps on a doorbell. What rings it comes along.
-    pub(crate) fn mailbox() -> (Postbox, (Mailbox, Receiver<()>), Arc<dyn Fn() + Send + Sync>) {
+    pub(crate) fn mailbox() -> (Postbox, (Mailbox, Receiver<()>), Wake) {
         let (bell, doorbell): (Sender<()>, _) = bounded(1);
-        let ring: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+        let ring: Wake = Arc::new(move || {
             // A full bell rings already.
             let _ = bell.try_send(());
         });

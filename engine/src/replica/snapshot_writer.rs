@@ -1,8 +1,8 @@
-use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
+use super::mail::Wake;
 use crate::Snapshot;
 use crate::executor::Captured;
 use crate::transfer::Image;
@@ -10,7 +10,7 @@ use crate::transfer::Image;
 /// Writes and hashes snapshots: each on a thread of its own, so that the executor goes on, or at once.
 pub(crate) struct SnapshotWriter {
     /// Ends the sleep of the executor's thread; `None`: everything is done at once.
-    wake: Option<Arc<dyn Fn() + Send + Sync>>,
+    wake: Option<Wake>,
     written: Receiver<Written>,
     writes: Sender<Written>,
     /// At most one for each replica that asks.
@@ -25,7 +25,7 @@ struct Promise {
     ticket: u64,
     image: Option<Image>,
     writes: Sender<Written>,
-    wake: Option<Arc<dyn Fn() + Send + Sync>>,
+    wake: Option<Wake>,
 }
 
 impl Promise {
@@ -38,7 +38,7 @@ impl Promise {
 }
 
 impl SnapshotWriter {
-    pub(crate) fn new(wake: Option<Arc<dyn Fn() + Send + Sync>>) -> Self {
+    pub(crate) fn new(wake: Option<Wake>) -> Self {
         let (writes, written) = unbounded();
         Self { wake, written, writes, threads: Vec::new() }
     }

@@ -155,7 +155,7 @@ impl Cluster {
             PeerFrame::Message(message) => {
                 self.pillar(to, pillar).admit(Source::Peer(ReplicaId(from)), &message)
             }
-            PeerFrame::Status(_) => Admission::Verify,
+            PeerFrame::Status(_) | PeerFrame::Transfer(_) => Admission::Verify,
         }
     }
 
@@ -170,6 +170,7 @@ impl Cluster {
                 self.arrive(to, pillar, Source::Peer(from), message);
             }
             Ok(PeerFrame::Status(status)) => self.step(to, pillar, Input::Status(from, status)),
+            Ok(PeerFrame::Transfer(_)) => panic!("no pillar sends one"),
             Err(malformed) => panic!("a correct replica sent: {malformed}"),
         }
         self.tick(to);

@@ -26,6 +26,7 @@ fn encode(frame: &PeerFrame) -> Bytes {
         }
         PeerFrame::Message(Message::Body(body)) => self::frame(PeerFrame::BODY, &encode_body(body)),
         PeerFrame::Message(Message::Bundle(bundle)) => self::frame(PeerFrame::BUNDLE, &encode_bundle(bundle)),
+        PeerFrame::Transfer(bytes) => self::frame(PeerFrame::TRANSFER, bytes),
         PeerFrame::Status(status) => {
             let mut bytes = Vec::new();
             status.encode(&mut bytes);
