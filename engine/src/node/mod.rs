@@ -2,6 +2,7 @@
 //! thread in production and is stepped by hand in tests.
 
 mod counters;
+mod exchange;
 mod sealer;
 
 use std::collections::VecDeque;
@@ -9,20 +10,18 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use hypostyle_app_api::{ClientId, Digest, Instant, Now, PillarId, ReplicaId, Round, Seq, View};
+use hypostyle_app_api::{ClientId, Instant, Now, PillarId, ReplicaId};
 use hypostyle_crypto::{Class, Desk, Finished, Pool, Tag};
-use hypostyle_pillars::message::{
-    Body, FrameLimits, Malformed, Message, PeerFrame, Request, SealedBundle, Status,
-};
+use hypostyle_pillars::message::{FrameLimits, Malformed, Message, PeerFrame, Request, SealedBundle};
 use hypostyle_pillars::{
-    Admission, CheckpointVote, Config, Decided, Declared, Demand, Executed, Input, Output, Pillar, Progress,
-    Rejected, Source, Stable, Target,
+    Admission, Config, Decided, Declared, Demand, Input, Output, Pillar, Progress, Rejected, Source, Target,
 };
 
 use crate::executor::Lookup;
 use crate::reply::{CLIENT_FRAME, ReplyGroup, encode_reply};
 use crate::transfer::TransferMessage;
 pub(crate) use counters::Counters;
+pub(crate) use exchange::{ExecutorInput, ExecutorReport, NodeOutput, PeerMessage, StateNotice};
 use sealer::{SealedReplies, Sealer, SealerSettings};
 
 /// The pillars of one worker, what they sign, and whom they answer.
@@ -47,65 +46,6 @@ pub(crate) struct Node {
     pub(crate) counters: Counters,
 }
 
-/// What a node wants done, in order.
-pub(crate) enum NodeOutput {
-    /// A frame on a pillar's links.
-    ToPeers { pillar: PillarId, to: Target, message: PeerMessage },
-    /// A frame on a client's connection to a pillar.
-    ToClient { pillar: PillarId, client: ClientId, frame: Vec<u8> },
-    /// Close the connection to a peer that has proved to be faulty.
-    Close { pillar: PillarId, source: Source, reason: Refusal },
-    /// For the executor.
-    ToExecutor(ExecutorInput),
-    /// For the pillars of the other workers.
-    Demand(Demand),
-}
-
-/// What the executor tells all pillars about the state below them.
-#[derive(Clone)]
-pub(crate) enum StateNotice {
-    /// It is being taken from peers.
-    Transferring,
-    /// It was replaced: all slots of each pillar up to its number are part of it.
-    Installed(Arc<[Seq]>),
-    /// Whether this replica may say anything.
-    Voting(bool),
-}
-
-/// What goes from a pillar to other replicas.
-pub(crate) enum PeerMessage {
-    Body(Arc<Body>),
-    Bundle(Arc<SealedBundle>),
-    Status(Status),
-    Request(Request),
-    Declared(Declared),
-    Transfer(TransferMessage),
-}
-
-/// What the pillars tell the executor.
-pub(crate) enum ExecutorInput {
-    Decided(Decided),
-    Lookup(Lookup),
-    CheckpointVote(CheckpointVote),
-    /// A pillar entered a view: replies tell it.
-    Entered(PillarId, View),
-    /// A peer says something about a state transfer.
-    Transfer(ReplicaId, TransferMessage),
-}
-
-/// What the executor tells a worker.
-#[derive(Default)]
-pub(crate) struct ExecutorReport {
-    pub(crate) replies: Vec<ReplyGroup>,
-    pub(crate) executed: Vec<(PillarId, Executed)>,
-    /// Own checkpoints, each for the pillar that is to state it.
-    pub(crate) checkpoints: Vec<(PillarId, Round, Digest)>,
-    pub(crate) stable: Vec<Stable>,
-    pub(crate) notices: Vec<StateNotice>,
-    /// About state transfers, over a pillar's links.
-    pub(crate) transfer: Vec<(PillarId, ReplicaId, TransferMessage)>,
-}
-
 /// Why a connection is to be closed.
 pub(crate) type Refusal = &'static str;
 
@@ -121,29 +61,6 @@ struct Context {
 const CRYPTO_PENDING_MAX: usize = hypostyle_crypto::DESK_MESSAGES_MAX / 2;
 /// Chunks in which client requests are copied out of the read buffer.
 const ARENA_CHUNK: usize = 64 * 1024;
-
-impl ExecutorInput {
-    /// Whether whoever caused it will cause it again if need be. These inputs alone aren't bounded by the window: a client
-    /// may ask, and a replica repeat itself, without end.
-    pub(crate) fn comes_again(&self, me: ReplicaId) -> bool {
-        match self {
-            Self::Decided(_) | Self::Entered(..) => false,
-            Self::Lookup(_) | Self::Transfer(..) => true,
-            Self::CheckpointVote(vote) => vote.replica != me,
-        }
-    }
-}
-
-impl ExecutorReport {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.replies.is_empty()
-            && self.executed.is_empty()
-            && self.checkpoints.is_empty()
-            && self.stable.is_empty()
-            && self.notices.is_empty()
-            && self.transfer.is_empty()
-    }
-}
 
 impl Node {
     /// A node for the pillars that `configs` describe, at their start.
