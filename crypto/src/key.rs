@@ -16,6 +16,8 @@ use zeroize::Zeroizing;
 
 use crate::digest::sha256;
 use crate::p256;
+#[cfg(feature = "simulation")]
+use crate::simulated::SimulatedKey;
 use crate::suite::{Suite, UnknownSuite};
 
 const PEM_TAG: &str = "PRIVATE KEY";
@@ -79,6 +81,8 @@ impl PublicKey {
             Suite::Rsa2048 | Suite::Rsa3072 | Suite::Rsa4096 => check_rsa(suite, &bytes)?,
             Suite::Ed25519 => check_length(suite, &bytes, 32)?,
             Suite::EcdsaP256 => check_p256(&bytes)?,
+            #[cfg(feature = "simulation")]
+            Suite::Simulated => return Err(KeyError::Malformed(suite)),
         }
         let key = Self { suite, bytes };
         key.parse()?;
@@ -90,6 +94,8 @@ impl PublicKey {
             Suite::Rsa2048 | Suite::Rsa3072 | Suite::Rsa4096 => &RSA_PKCS1_2048_8192_SHA256,
             Suite::Ed25519 => &ED25519,
             Suite::EcdsaP256 => &ECDSA_P256_SHA256_FIXED,
+            #[cfg(feature = "simulation")]
+            Suite::Simulated => return Err(KeyError::Malformed(self.suite)),
         };
         ParsedPublicKey::new(algorithm, &self.bytes).map_err(|_| KeyError::Malformed(self.suite))
     }
@@ -125,7 +131,14 @@ impl FromStr for PublicKey {
 #[derive(Clone)]
 pub struct VerifyingKey {
     suite: Suite,
-    key: ParsedPublicKey,
+    key: Parsed,
+}
+
+#[derive(Clone)]
+enum Parsed {
+    Library(ParsedPublicKey),
+    #[cfg(feature = "simulation")]
+    Simulated(SimulatedKey),
 }
 
 impl VerifyingKey {
@@ -134,7 +147,12 @@ impl VerifyingKey {
     /// # Errors
     /// When the library refuses the key.
     pub fn new(key: &PublicKey) -> Result<Self, KeyError> {
-        Ok(Self { suite: key.suite, key: key.parse()? })
+        #[cfg(feature = "simulation")]
+        if key.suite == Suite::Simulated {
+            let simulated = SimulatedKey::of(&key.bytes).ok_or(KeyError::Malformed(key.suite))?;
+            return Ok(Self { suite: key.suite, key: Parsed::Simulated(simulated) });
+        }
+        Ok(Self { suite: key.suite, key: Parsed::Library(key.parse()?) })
     }
 
     /// Whether `signature` is the key's over `message`. Strict: one length, canonical numbers.
@@ -142,7 +160,11 @@ impl VerifyingKey {
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         signature.len() == self.suite.signature_len()
             && (self.suite != Suite::EcdsaP256 || p256::has_low_s(signature))
-            && self.key.verify_sig(message, signature).is_ok()
+            && match &self.key {
+                Parsed::Library(key) => key.verify_sig(message, signature).is_ok(),
+                #[cfg(feature = "simulation")]
+                Parsed::Simulated(key) => key.sign(message) == *signature,
+            }
     }
 }
 
@@ -162,6 +184,8 @@ enum Pair {
     Rsa(rsa::KeyPair),
     Ed25519(Ed25519KeyPair),
     EcdsaP256(EcdsaKeyPair),
+    #[cfg(feature = "simulation")]
+    Simulated(SimulatedKey),
 }
 
 impl SigningKey {
@@ -172,6 +196,24 @@ impl SigningKey {
     #[must_use]
     pub fn generate(suite: Suite) -> Self {
         Pair::generate(suite).and_then(Self::new).expect("the system's randomness and memory don't fail")
+    }
+
+    /// A key of the simulator's suite: the same for the same secret.
+    #[cfg(feature = "simulation")]
+    #[must_use]
+    pub fn simulated(secret: [u64; 2]) -> Self {
+        Self::new(Pair::Simulated(SimulatedKey(secret))).expect("any secret is a key")
+    }
+
+    /// An Ed25519 key: the same for the same seed.
+    ///
+    /// # Errors
+    /// When the library refuses the seed.
+    #[cfg(feature = "simulation")]
+    pub fn ed25519_from_seed(seed: &[u8; 32]) -> Result<Self, KeyError> {
+        let pair =
+            Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| KeyError::Malformed(Suite::Ed25519))?;
+        Self::new(Pair::Ed25519(pair))
     }
 
     fn new(pair: Pair) -> Result<Self, KeyError> {
@@ -243,6 +285,8 @@ impl Pair {
             Suite::Rsa4096 => rsa(rsa::KeySize::Rsa4096),
             Suite::Ed25519 => Ed25519KeyPair::generate().map(Self::Ed25519),
             Suite::EcdsaP256 => EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map(Self::EcdsaP256),
+            #[cfg(feature = "simulation")]
+            Suite::Simulated => Err(aws_lc_rs::error::Unspecified),
         }
         .map_err(|_| KeyError::Malformed(suite))
     }
@@ -264,6 +308,8 @@ impl Pair {
             Self::Rsa(pair) => AsDer::<Pkcs8V1Der<'_>>::as_der(pair)?.as_ref().to_vec(),
             Self::Ed25519(pair) => pair.to_pkcs8v1()?.as_ref().to_vec(),
             Self::EcdsaP256(pair) => pair.to_pkcs8v1()?.as_ref().to_vec(),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(_) => return Err(aws_lc_rs::error::Unspecified),
         })
     }
 
@@ -277,6 +323,8 @@ impl Pair {
             }
             Self::Ed25519(pair) => PublicKey::new(Suite::Ed25519, raw(pair.public_key())),
             Self::EcdsaP256(pair) => PublicKey::new(Suite::EcdsaP256, raw(pair.public_key())),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(key) => Ok(PublicKey { suite: Suite::Simulated, bytes: key.bytes() }),
         }
     }
 
@@ -292,6 +340,8 @@ impl Pair {
                 let signature = pair.sign(&SystemRandom::new(), message)?;
                 Ok(p256::with_low_s(signature.as_ref()))
             }
+            #[cfg(feature = "simulation")]
+            Self::Simulated(key) => Ok(Bytes::copy_from_slice(&key.sign(message))),
         }
     }
 }

@@ -12,6 +12,8 @@ mod keyring;
 mod p256;
 mod pool;
 mod seal;
+#[cfg(feature = "simulation")]
+mod simulated;
 mod suite;
 mod verified;
 

@@ -22,6 +22,9 @@ pub enum Suite {
     Ed25519,
     /// ECDSA over P-256 with SHA-256, signatures `r ‖ s` of fixed length and with the smaller `s`.
     EcdsaP256,
+    /// A keyed hash for the simulator. Not among [`SUITES`]: no configuration and no key file can name it.
+    #[cfg(feature = "simulation")]
+    Simulated,
 }
 
 impl Suite {
@@ -33,6 +36,8 @@ impl Suite {
             Self::Rsa3072 => 384,
             Self::Rsa4096 => 512,
             Self::Ed25519 | Self::EcdsaP256 => 64,
+            #[cfg(feature = "simulation")]
+            Self::Simulated => 16,
         }
     }
 
@@ -45,6 +50,8 @@ impl Suite {
             Self::Rsa4096 => "rsa-4096",
             Self::Ed25519 => "ed25519",
             Self::EcdsaP256 => "ecdsa-p256",
+            #[cfg(feature = "simulation")]
+            Self::Simulated => "simulated",
         }
     }
 

@@ -16,6 +16,8 @@ pub mod pinning;
 pub mod replica;
 pub mod reply;
 pub mod service;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod status;
 pub mod transfer;
 

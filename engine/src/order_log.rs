@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
+use hypostyle_app_api::Position;
 use serde::{Deserialize, Serialize};
 
 /// Entries the file's writer may lie behind before the executor waits for it.
@@ -88,6 +89,12 @@ impl OrderLog {
     #[must_use]
     pub fn recent(&self) -> Vec<OrderEntry> {
         self.recent.iter().map(|entry| OrderEntry::clone(entry)).collect()
+    }
+
+    /// The entries remembered from this position on, oldest first.
+    pub fn from(&self, position: Position) -> impl Iterator<Item = &OrderEntry> {
+        let first = self.recent.partition_point(|entry| entry.position < position.0);
+        self.recent.range(first..).map(|entry| &**entry)
     }
 
     fn over(&self) -> bool {

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod checkers;
 pub mod poll;
 pub mod proxy;
+pub mod sim;
 pub mod source;

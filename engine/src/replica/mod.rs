@@ -23,7 +23,7 @@ use crate::config::genesis::{self, GenesisError, HomeLock, LockError};
 use crate::config::{ClusterConfig, ConfigError, Home, Overrides, ReplicaConfig};
 
 pub use running::{ReplicaFailed, RunningReplica};
-#[cfg(test)]
+#[cfg(any(test, feature = "simulation"))]
 pub(crate) use seat::Seat;
 
 /// A replica that hasn't been started.

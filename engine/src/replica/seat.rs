@@ -3,6 +3,8 @@ use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use hypostyle_app_api::{Instant, Now, PillarId, ReplicaId, Seq};
+#[cfg(feature = "simulation")]
+use hypostyle_app_api::{Digest, Position};
 use hypostyle_pillars::Executed;
 
 use super::catch_up::CatchUp;
@@ -115,6 +117,21 @@ impl<A: Application> Seat<A> {
 
     pub(crate) fn order(&self) -> Vec<OrderEntry> {
         self.order.recent()
+    }
+
+    #[cfg(feature = "simulation")]
+    pub(crate) fn order_from(&self, position: Position) -> impl Iterator<Item = &OrderEntry> {
+        self.order.from(position)
+    }
+
+    #[cfg(feature = "simulation")]
+    pub(crate) fn executor(&self) -> &Executor<A> {
+        &self.executor
+    }
+
+    #[cfg(feature = "simulation")]
+    pub(crate) fn state(&mut self) -> (Position, Digest) {
+        (self.executor.position(), self.executor.state_digest())
     }
 
     pub(crate) fn add_status(&mut self, detail: Detail, status: &mut PartialStatus) {

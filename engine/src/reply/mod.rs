@@ -9,7 +9,7 @@
 //! attachments u16 ‖ attachments. **Attachment**, a result sent whole: record index u16 ‖ length u32 ‖ bytes.
 
 /// Type byte of a request in a frame to a replica, and of a reply in one to a client.
-pub(crate) const CLIENT_FRAME: u8 = 1;
+pub const CLIENT_FRAME: u8 = 1;
 
 mod answer;
 mod group;

@@ -31,23 +31,34 @@ mod on {
     thread_local! {
         static MARKS: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
         static BUG: Cell<Option<Bug>> = const { Cell::new(None) };
+        static SUSPENDED: Cell<bool> = const { Cell::new(false) };
     }
 
     #[doc(hidden)]
     pub fn hit(name: &'static str) {
-        MARKS.with_borrow_mut(|marks| *marks.entry(name).or_default() += 1);
+        if !SUSPENDED.get() {
+            MARKS.with_borrow_mut(|marks| *marks.entry(name).or_default() += 1);
+        }
     }
 
     #[doc(hidden)]
     #[must_use]
     pub fn is_on(bug: Bug) -> bool {
-        BUG.get() == Some(bug)
+        BUG.get() == Some(bug) && !SUSPENDED.get()
     }
 
     /// Takes the marks hit in this thread since the last call.
     #[must_use]
     pub fn take_marks() -> BTreeMap<&'static str, u64> {
         MARKS.take()
+    }
+
+    /// Runs something, in this thread, that counts no marks and has no bugs: what others are compared with.
+    pub fn suspended<T>(run: impl FnOnce() -> T) -> T {
+        let before = SUSPENDED.replace(true);
+        let result = run();
+        SUSPENDED.set(before);
+        result
     }
 
     /// Switches a seeded bug on in this thread, or all off.
@@ -57,7 +68,7 @@ mod on {
 }
 
 #[cfg(feature = "probe")]
-pub use on::{hit, is_on, switch, take_marks};
+pub use on::{hit, is_on, suspended, switch, take_marks};
 
 #[cfg(not(feature = "probe"))]
 #[doc(hidden)]

@@ -1,0 +1,325 @@
+//! A replica without sockets, threads and clocks, for the simulator: the very `Node`s and `Seat` that run in production,
+//! bytes in and bytes out. What its threads would race for, the simulator picks.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hypostyle_app_api::{Application, ClientId, Digest, Instant, Now, PillarId, Position, ReplicaId, Round};
+use hypostyle_crypto::{Identity, Keyring, Pool};
+use hypostyle_pillars::message::PeerFrame;
+use hypostyle_pillars::{Decided, Demand, Progress, Source, Target};
+
+use crate::config::{ClusterConfig, Replies};
+use crate::executor::Executor;
+use crate::node::{ExecutorInput, ExecutorReport, Node, NodeOutput, PeerMessage};
+use crate::order_log::OrderEntry;
+use crate::replica::Seat;
+
+pub use crate::reply::CLIENT_FRAME;
+
+/// All of a replica that decides.
+pub struct Member<A: Application> {
+    workers: Vec<Worker>,
+    seat: Seat<A>,
+    /// Whether the executor has a thread and mailbox of its own; else the first worker executes.
+    apart: bool,
+    mail: VecDeque<ExecutorInput>,
+    /// Whether the executor left something to do.
+    executes: bool,
+    outputs: Vec<MemberOutput>,
+}
+
+/// What a member wants done or has done, in order.
+#[derive(Clone, Debug)]
+pub enum MemberOutput {
+    /// The payload of a frame on a pillar's links.
+    ToPeers {
+        /// Whose links.
+        pillar: PillarId,
+        /// To whom.
+        to: Target,
+        /// Type byte and message.
+        payload: Bytes,
+    },
+    /// The payload of a frame on a client's connection to a pillar.
+    ToClient {
+        /// Whose connection.
+        pillar: PillarId,
+        /// To whom.
+        client: ClientId,
+        /// Type byte and reply.
+        payload: Bytes,
+    },
+    /// A connection is to be closed: its other end has proved to be faulty.
+    Close {
+        /// On which pillar.
+        pillar: PillarId,
+        /// The other end.
+        source: Source,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A pillar has decided a slot.
+    Decided(Decided),
+}
+
+struct Worker {
+    node: Node,
+    mail: VecDeque<Mail>,
+    /// Whether its last turn left something to do, or something has come since.
+    ready: bool,
+}
+
+enum Mail {
+    Demand(Demand),
+    Report(ExecutorReport),
+}
+
+/// Operations executed in a turn.
+const BUDGET: usize = 256;
+
+impl<A: Application> Member<A> {
+    /// A replica at its start: pillar p belongs to worker p mod `workers`.
+    ///
+    /// # Panics
+    /// When the configuration is not valid.
+    #[must_use]
+    pub fn new(
+        cluster: &ClusterConfig,
+        me: ReplicaId,
+        identity: &Arc<Identity>,
+        keyring: &Arc<Keyring>,
+        application: A,
+        (workers, apart): (usize, bool),
+    ) -> Self {
+        let pool = Pool::new(0, Arc::clone(keyring), Arc::clone(identity));
+        let singly = cluster.replies == Replies::Each;
+        let worker = |worker: usize| {
+            let own = (0..cluster.pillars).filter(|pillar| usize::from(*pillar) % workers == worker);
+            let configs = own.map(|pillar| cluster.pillar_config(me, PillarId(pillar))).collect();
+            let node = Node::new(configs, &pool, usize::from(cluster.bundle), singly, Arc::new(|| {}));
+            Worker { node, mail: VecDeque::new(), ready: true }
+        };
+        Self {
+            workers: (0..workers).map(worker).collect(),
+            seat: Seat::new(cluster, me, application, workers, None),
+            apart,
+            mail: VecDeque::new(),
+            executes: false,
+            outputs: Vec::new(),
+        }
+    }
+
+    /// The payload of a frame from a peer.
+    ///
+    /// # Errors
+    /// Why the connection is to be closed.
+    pub fn peer_frame(
+        &mut self,
+        now: Now,
+        pillar: PillarId,
+        from: ReplicaId,
+        payload: &Bytes,
+    ) -> Result<(), &'static str> {
+        into_result(self.wake(pillar).node.peer_frame(now, pillar, from, payload))
+    }
+
+    /// The payload of a frame from a client.
+    ///
+    /// # Errors
+    /// Why the connection is to be closed.
+    pub fn client_frame(
+        &mut self,
+        now: Now,
+        pillar: PillarId,
+        client: ClientId,
+        payload: &[u8],
+    ) -> Result<(), &'static str> {
+        into_result(self.wake(pillar).node.client_frame(now, pillar, client, payload))
+    }
+
+    /// The link to a peer came up.
+    pub fn connected(&mut self, now: Now, pillar: PillarId, peer: ReplicaId) {
+        self.wake(pillar).node.connected(now, pillar, peer);
+    }
+
+    /// Whether clients are to wait.
+    #[must_use]
+    pub fn is_congested(&self, pillar: PillarId) -> bool {
+        self.workers[pillar.index() % self.workers.len()].node.is_congested()
+    }
+
+    /// The turns of all threads, in an order that `pick` chooses (one of so many), until all would sleep.
+    pub fn turn(&mut self, now: Now, pick: &mut dyn FnMut(usize) -> usize) {
+        self.workers.iter_mut().for_each(|worker| worker.ready = true);
+        loop {
+            let executor = self.apart && (self.executes || !self.mail.is_empty());
+            let ready = self.workers.iter().filter(|worker| worker.ready).count();
+            let choices = ready + usize::from(executor);
+            let picked = match choices {
+                0 => return,
+                1 => 0,
+                _ => pick(choices),
+            };
+            let mut ready = self.workers.iter().enumerate().filter(|(_, worker)| worker.ready);
+            match ready.nth(picked).map(|(index, _)| index) {
+                Some(index) => self.worker_turn(now, index),
+                None => self.execute(),
+            }
+        }
+    }
+
+    /// When a turn is due without any input.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.workers.iter().filter_map(|worker| worker.node.next_deadline()).min()
+    }
+
+    /// Takes what it wants done.
+    pub fn outputs(&mut self) -> std::vec::Drain<'_, MemberOutput> {
+        self.outputs.drain(..)
+    }
+
+    /// Where each pillar stands.
+    pub fn progress(&self) -> impl Iterator<Item = Progress> {
+        self.workers.iter().flat_map(|worker| worker.node.progress())
+    }
+
+    /// The executor.
+    #[must_use]
+    pub fn executor(&self) -> &Executor<A> {
+        self.seat.executor()
+    }
+
+    /// Position, and the state's digest there.
+    pub fn state(&mut self) -> (Position, Digest) {
+        self.seat.state()
+    }
+
+    /// The stable round and its digest.
+    #[must_use]
+    pub fn stable(&self) -> (Round, Digest) {
+        self.seat.executor().stable()
+    }
+
+    /// What was executed from this position on, as far as it is remembered.
+    pub fn order_from(&self, position: Position) -> impl Iterator<Item = &OrderEntry> {
+        self.seat.order_from(position)
+    }
+
+    /// What was refused, by "replica 2: reason".
+    pub fn refusals(&self) -> impl Iterator<Item = (String, u64)> {
+        self.workers.iter().flat_map(|worker| worker.node.counters.refusals())
+    }
+
+    fn wake(&mut self, pillar: PillarId) -> &mut Worker {
+        let index = pillar.index() % self.workers.len();
+        &mut self.workers[index]
+    }
+
+    fn worker_turn(&mut self, now: Now, index: usize) {
+        let worker = &mut self.workers[index];
+        while let Some(mail) = worker.mail.pop_front() {
+            match mail {
+                Mail::Demand(demand) => worker.node.demand(now, demand),
+                Mail::Report(report) => worker.node.executor_report(now, report),
+            }
+        }
+        worker.node.take_finished(now);
+        worker.node.tick(now);
+        self.route(index);
+        let mut more = false;
+        if !self.apart && index == 0 {
+            while let Some(input) = self.mail.pop_front() {
+                self.seat.take(input);
+            }
+            self.execute();
+            more = self.executes;
+            // What concerns this worker itself takes no mail.
+            while let Some(mail) = self.workers[0].mail.pop_front() {
+                match mail {
+                    Mail::Demand(demand) => self.workers[0].node.demand(now, demand),
+                    Mail::Report(report) => self.workers[0].node.executor_report(now, report),
+                }
+            }
+        }
+        self.workers[index].node.seal(now);
+        self.route(index);
+        let worker = &mut self.workers[index];
+        drop(worker.node.spent_replies());
+        let executable = !self.apart && !self.mail.is_empty();
+        worker.ready = more || worker.node.is_busy() || !worker.mail.is_empty();
+        self.workers[0].ready |= executable;
+    }
+
+    fn execute(&mut self) {
+        while let Some(input) = self.mail.pop_front() {
+            self.seat.take(input);
+        }
+        self.executes = self.seat.run(BUDGET);
+        for (index, report) in self.seat.reports() {
+            let worker = &mut self.workers[index];
+            worker.mail.push_back(Mail::Report(report));
+            worker.ready = true;
+        }
+    }
+
+    fn route(&mut self, index: usize) {
+        let (before, rest) = self.workers.split_at_mut(index);
+        let Some((worker, after)) = rest.split_first_mut() else { return };
+        for output in worker.node.outputs() {
+            self.outputs.push(match output {
+                NodeOutput::ToPeers { pillar, to, message } => {
+                    MemberOutput::ToPeers { pillar, to, payload: encode(&message) }
+                }
+                NodeOutput::ToClient { pillar, client, frame } => {
+                    MemberOutput::ToClient { pillar, client, payload: frame.into() }
+                }
+                NodeOutput::Close { pillar, source, reason } => {
+                    MemberOutput::Close { pillar, source, reason }
+                }
+                NodeOutput::ToExecutor(input) => {
+                    let decided = match &input {
+                        ExecutorInput::Decided(decided) => Some(MemberOutput::Decided(decided.clone())),
+                        _ => None,
+                    };
+                    self.mail.push_back(input);
+                    match decided {
+                        Some(decided) => decided,
+                        None => continue,
+                    }
+                }
+                NodeOutput::Demand(demand) => {
+                    for other in before.iter_mut().chain(after.iter_mut()) {
+                        other.mail.push_back(Mail::Demand(demand));
+                        other.ready = true;
+                    }
+                    continue;
+                }
+            });
+        }
+    }
+}
+
+fn into_result(flow: ControlFlow<&'static str>) -> Result<(), &'static str> {
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(reason) => Err(reason),
+    }
+}
+
+fn encode(message: &PeerMessage) -> Bytes {
+    let (kind, bytes) = match message {
+        PeerMessage::Body(body) => (PeerFrame::BODY, body.bytes()),
+        PeerMessage::Bundle(bundle) => (PeerFrame::BUNDLE, bundle.bytes()),
+        PeerMessage::Request(request) => (PeerFrame::REQUEST, request.bytes()),
+        PeerMessage::Status(status) => {
+            let mut bytes = vec![PeerFrame::STATUS];
+            status.encode(&mut bytes);
+            return bytes.into();
+        }
+    };
+    [&[kind], &bytes[..]].concat().into()
+}

@@ -1,0 +1,45 @@
+//! Agreement per pillar: no two correct replicas decide different bodies for a slot.
+
+use std::sync::Arc;
+
+use hypostyle_app_api::{PillarId, ReplicaId, Seq};
+use hypostyle_pillars::Decided;
+use hypostyle_pillars::message::Body;
+
+use super::{Violation, violated};
+
+/// What was decided, by pillar and slot.
+pub(super) struct Agreement(Vec<Vec<Option<Arc<Body>>>>);
+
+impl Agreement {
+    pub(super) fn new(pillars: usize) -> Self {
+        Self(vec![Vec::new(); pillars])
+    }
+
+    /// Whether the slot is decided for the first time.
+    pub(super) fn decided(&mut self, replica: ReplicaId, decided: &Decided) -> Result<bool, Violation> {
+        let slots = &mut self.0[decided.pillar.index()];
+        let index = usize::try_from(decided.seq.0).expect("few slots") - 1;
+        if slots.len() <= index {
+            slots.resize(index + 1, None);
+        }
+        let Some(known) = &slots[index] else {
+            slots[index] = Some(Arc::clone(&decided.body));
+            return Ok(true);
+        };
+        if known.digest() != decided.body.digest() {
+            let (mine, theirs) = (decided.body.digest(), known.digest());
+            let slot = format!("slot {} of pillar {}", decided.seq, decided.pillar);
+            return violated(
+                "agreement",
+                format!("replica {replica} decides {mine:?} for {slot}, another decided {theirs:?}"),
+            );
+        }
+        Ok(false)
+    }
+
+    pub(super) fn of(&self, pillar: PillarId, seq: Seq) -> Option<&Arc<Body>> {
+        let index = usize::try_from(seq.0).ok()?.checked_sub(1)?;
+        self.0.get(pillar.index())?.get(index)?.as_ref()
+    }
+}

@@ -1,0 +1,28 @@
+//! What a replica keeps is bounded by the window, the pipeline and the queues.
+
+use hypostyle::config::ClusterConfig;
+use hypostyle_app_api::{ReplicaId, Round};
+use hypostyle_pillars::Progress;
+
+use super::{Check, violated};
+
+pub(super) fn check(
+    cluster: &ClusterConfig,
+    replica: ReplicaId,
+    progress: &Progress,
+    stable: Round,
+) -> Check {
+    let window = u64::from(cluster.window);
+    let over = |what: &str, value: u64, most: u64| match value > most {
+        true => violated(
+            "bounds",
+            format!("replica {replica}, pillar {}: {what} {value}, at most {most}", progress.pillar),
+        ),
+        false => Ok(()),
+    };
+    // A decided slot may lie a window above what the checkpoint statements have made stable here.
+    over("decided", progress.decided_high.0, stable.0 + 2 * window)?;
+    over("in flight", progress.in_flight, 2 * window)?;
+    let operations = u64::from(cluster.client_window) * 2 * cluster.clients.len() as u64;
+    over("queued", progress.queued, operations * 2)
+}

@@ -1,0 +1,229 @@
+//! What must hold in every run, each invariant in a file of its own. They look at what correct replicas send, decide,
+//! execute and answer, never at what replicas think of themselves.
+
+mod agreement;
+mod bounds;
+mod certificates;
+mod chain;
+mod checkpoints;
+mod history;
+mod linearizability;
+mod money;
+mod once;
+mod order;
+mod reference;
+mod replies;
+mod traffic;
+mod validity;
+mod views;
+mod votes;
+
+use bytes::Bytes;
+use hypostyle::client::{ClientSettings, Completion};
+use hypostyle::config::ClusterConfig;
+use hypostyle::simulation::Member;
+use hypostyle_app_api::{ClientId, Digest, Number, ReplicaId};
+use hypostyle_pillars::Decided;
+use hypostyle_pillars::message::{Kind, SealedBundle, Statement};
+
+use crate::sim::service::Service;
+
+pub use traffic::Traffic;
+
+/// An invariant that doesn't hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which one.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+/// What looking at something comes to.
+pub type Check = Result<(), Violation>;
+
+/// All checkers of a run.
+pub struct Checkers {
+    cluster: ClusterConfig,
+    agreement: agreement::Agreement,
+    history: history::History,
+    votes: votes::Votes,
+    views: views::Views,
+    order: order::Order,
+    chain: chain::Chain,
+    validity: validity::Validity,
+    once: once::Once,
+    checkpoints: checkpoints::Checkpoints,
+    replies: replies::Replies,
+    linearizability: linearizability::Linearizability,
+    reference: reference::Reference,
+    /// What was sent.
+    pub traffic: Traffic,
+}
+
+impl Checkers {
+    /// Checkers for a cluster that has done nothing yet.
+    #[must_use]
+    pub fn new(cluster: &ClusterConfig) -> Self {
+        let (replicas, pillars) = (cluster.n(), usize::from(cluster.pillars));
+        Self {
+            agreement: agreement::Agreement::new(pillars),
+            history: history::History::new(pillars),
+            votes: votes::Votes::default(),
+            views: views::Views::new(replicas, pillars),
+            order: order::Order::new(replicas),
+            chain: chain::Chain::new(replicas),
+            validity: validity::Validity::default(),
+            once: once::Once::new(replicas),
+            checkpoints: checkpoints::Checkpoints::default(),
+            replies: replies::Replies::default(),
+            linearizability: linearizability::Linearizability::default(),
+            reference: reference::Reference::new(cluster),
+            traffic: Traffic::default(),
+            cluster: cluster.clone(),
+        }
+    }
+
+    /// A replica has sent a bundle of its own.
+    ///
+    /// # Errors
+    /// When a correct replica must not have.
+    pub fn said(&mut self, honest: bool, bundle: &SealedBundle) -> Check {
+        for statement in bundle.statements() {
+            if statement.kind == Kind::Checkpoint {
+                if honest {
+                    self.checkpoints.stated(bundle.signer(), statement, &mut self.reference)?;
+                }
+                continue;
+            }
+            if honest {
+                self.views.said(&self.cluster, bundle.signer(), statement)?;
+                certificates::said(&self.cluster, &self.history, bundle.signer(), statement)?;
+            }
+            self.history.add(bundle.signer(), statement);
+            if honest {
+                self.votes.said(&self.history, bundle.signer(), statement)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A correct replica has declared that it leaves all views below this one.
+    pub fn leaves(
+        &mut self,
+        replica: ReplicaId,
+        pillar: hypostyle_app_api::PillarId,
+        view: hypostyle_app_api::View,
+    ) {
+        self.votes.leaves(replica, pillar, view);
+    }
+
+    /// A correct replica has decided a slot.
+    ///
+    /// # Errors
+    /// When it must not have.
+    pub fn decided(&mut self, replica: ReplicaId, decided: &Decided) -> Check {
+        certificates::decided(&self.cluster, &self.history, replica, decided)?;
+        if self.agreement.decided(replica, decided)? {
+            for executed in self.reference.decided(decided) {
+                self.validity.executed(&executed)?;
+                self.chain.reference(&executed);
+            }
+            self.once.reference(self.reference.journal(), &mut self.replies)?;
+            money::check("the reference", self.reference.service())?;
+        }
+        Ok(())
+    }
+
+    /// A correct replica has had a turn.
+    ///
+    /// # Errors
+    /// When what it executed, or where it stands, can't be right.
+    pub fn turned(&mut self, replica: ReplicaId, member: &Member<Service>) -> Check {
+        let next = self.order.next(replica);
+        if member.executor().position() != next {
+            for entry in member.order_from(next) {
+                self.order.executed(replica, entry, &self.agreement)?;
+                self.chain.executed(replica, entry)?;
+            }
+            self.order.stands_at(replica, member.executor().position())?;
+            self.once.executed(replica, member.executor().application(), self.reference.journal())?;
+            money::check("a replica", member.executor().application())?;
+        }
+        self.checkpoints.stable(replica, member.stable(), &mut self.reference)?;
+        for progress in member.progress() {
+            self.views.stands(replica, &progress)?;
+            bounds::check(&self.cluster, replica, &progress, member.stable().0)?;
+        }
+        Ok(())
+    }
+
+    /// A correct replica has lost its memory, or takes over another's state: its order goes on somewhere else.
+    pub fn forgets(&mut self, replica: ReplicaId) {
+        self.views.forgets(replica);
+    }
+
+    /// A client, correct or not, has signed a request.
+    pub fn signed(&mut self, client: ClientId, first: Number, digest: Digest) {
+        self.validity.signed(client, first, digest);
+    }
+
+    /// A correct client has begun operations.
+    pub fn invoked(&mut self, client: ClientId, first: Number, count: u16) {
+        self.linearizability.invoked(client, first, count);
+    }
+
+    /// A correct client believes a result.
+    ///
+    /// # Errors
+    /// When it isn't the operation's.
+    pub fn completed(&mut self, client: ClientId, completion: &Completion) -> Check {
+        let place = self.replies.accepted(client, completion)?;
+        self.linearizability.completed(client, completion.number, place)
+    }
+
+    /// How many slots are executed by the reference.
+    #[must_use]
+    pub fn slots(&self) -> u64 {
+        self.reference.slots()
+    }
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.what)
+    }
+}
+
+/// What a frame between replicas may hold.
+#[must_use]
+pub fn frame_limits(cluster: &ClusterConfig) -> hypostyle_pillars::message::FrameLimits {
+    let settings = ClientSettings::of(cluster);
+    hypostyle_pillars::message::FrameLimits {
+        request: hypostyle_pillars::message::RequestLimits {
+            clients: settings.clients,
+            request_operations: settings.request_operations,
+            request_max: settings.request_max,
+        },
+        batch_max: cluster.batch_max,
+        batch_bytes: cluster.batch_bytes,
+        replicas: settings.replicas,
+        leaders: cluster.leaders,
+    }
+}
+
+/// Decodes a bundle from the payload of a frame between replicas.
+#[must_use]
+pub fn bundle_in(payload: &Bytes, limits: &hypostyle_pillars::message::FrameLimits) -> Option<SealedBundle> {
+    let is_bundle = payload.first() == Some(&hypostyle_pillars::message::PeerFrame::BUNDLE);
+    is_bundle.then(|| SealedBundle::decode(payload.slice(1..), limits).ok()).flatten()
+}
+
+fn violated<T>(invariant: &'static str, what: String) -> Result<T, Violation> {
+    Err(Violation { invariant, what })
+}
+
+fn name(statement: &Statement) -> String {
+    let Statement { kind, pillar, view, seq, digest } = statement;
+    format!("{kind:?} of pillar {pillar}, view {view}, slot {seq}, {digest:?}")
+}

@@ -1,0 +1,56 @@
+//! A frame in words, for `--trace`.
+
+use bytes::Bytes;
+use hypostyle::reply::ReplyMessage;
+use hypostyle_pillars::message::{FrameLimits, Message, PeerFrame, Request, Statement};
+
+/// What a payload says.
+pub(super) fn describe(
+    payload: &Bytes,
+    from: usize,
+    to: usize,
+    replicas: usize,
+    limits: &FrameLimits,
+) -> String {
+    if payload.is_empty() {
+        return "nothing".to_owned();
+    }
+    if from >= replicas {
+        return match Request::decode(payload.slice(1..), &limits.request) {
+            Ok(request) => request_text(&request),
+            Err(malformed) => malformed.to_string(),
+        };
+    }
+    if to >= replicas {
+        return match ReplyMessage::decode(payload.slice(1..)) {
+            Ok(reply) => {
+                let numbers: Vec<_> = reply.records.iter().map(|record| record.number.0).collect();
+                format!("reply of view {} to {numbers:?}", reply.view)
+            }
+            Err(malformed) => malformed.to_string(),
+        };
+    }
+    match PeerFrame::decode(payload, limits) {
+        Ok(PeerFrame::Message(Message::Body(body))) => {
+            let requests: Vec<_> = body.requests().iter().map(|r| (r.client.0, r.first.0)).collect();
+            format!("body {:?} {requests:?}", body.digest())
+        }
+        Ok(PeerFrame::Message(Message::Bundle(bundle))) => {
+            let statements: Vec<_> = bundle.statements().iter().map(statement_text).collect();
+            format!("of r{}: {}", bundle.signer(), statements.join(", "))
+        }
+        Ok(PeerFrame::Message(Message::Request(request))) => format!("passed on: {}", request_text(&request)),
+        Ok(PeerFrame::Status(status)) => format!("{status:?}"),
+        Err(malformed) => malformed.to_string(),
+    }
+}
+
+fn request_text(request: &Request) -> String {
+    let (first, count) = (request.first(), request.count());
+    format!("request {first}+{count} of c{}, floor {}", request.client(), request.floor())
+}
+
+fn statement_text(statement: &Statement) -> String {
+    let Statement { kind, view, seq, digest, .. } = statement;
+    format!("{kind:?} v{view} s{seq} {digest:?}")
+}

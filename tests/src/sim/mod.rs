@@ -1,0 +1,25 @@
+//! The deterministic simulator: one seed is one whole run of replicas, clients, network and timers, in one thread and
+//! virtual time, through the very cores that run in production.
+
+pub mod abilities;
+mod batch;
+mod client;
+mod cluster;
+mod describe;
+mod faults;
+mod network;
+mod options;
+mod queue;
+mod random;
+mod replica;
+mod run;
+pub mod service;
+pub mod trace;
+mod world;
+
+pub use batch::{Batch, Report};
+pub use network::NetworkOptions;
+pub use options::{FaultOptions, Options};
+pub use queue::{MICROSECOND, MILLISECOND, SECOND, Time};
+pub use random::Random;
+pub use run::{Outcome, run, run_with};

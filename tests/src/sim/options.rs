@@ -1,0 +1,222 @@
+//! What a seed draws before it runs: each run has some of all settings and faults, so that together they have all
+//! (swarm testing).
+
+use hypostyle::config::{Assign, Leaders, Replies};
+use hypostyle_crypto::Suite;
+
+use super::network::NetworkOptions;
+use super::queue::{MICROSECOND, MILLISECOND, SECOND, Time};
+use super::random::Random;
+
+/// All that a run depends on beside its seed.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// n.
+    pub replicas: u16,
+    /// P.
+    pub pillars: u16,
+    /// K.
+    pub checkpoint_interval: u32,
+    /// L.
+    pub window: u32,
+    /// Most operations of a batch.
+    pub batch_max: u32,
+    /// How long a request waits for its batch.
+    pub batch_delay: Time,
+    /// Most slots in flight.
+    pub pipeline: u32,
+    /// Most statements of a bundle.
+    pub bundle: u16,
+    /// How replies are signed.
+    pub replies: Replies,
+    /// Which pillar orders a request.
+    pub assign: Assign,
+    /// Who leads which pillar.
+    pub leaders: Leaders,
+    /// Most operations of a request.
+    pub request_operations: u16,
+    /// W.
+    pub client_window: u32,
+    /// Bytes of large results kept for a client.
+    pub client_result_bytes: usize,
+    /// How long a pillar may owe a slot.
+    pub view_timeout: Time,
+    /// How long a client waits.
+    pub client_timeout: Time,
+    /// The signatures.
+    pub suite: Suite,
+    /// Worker threads of a replica, and whether the executor has one of its own.
+    pub threads: (usize, bool),
+    /// The longest turn of a replica.
+    pub turn: Time,
+    /// How many clients.
+    pub clients: usize,
+    /// Operations a client submits before the network calms down.
+    pub operations: u64,
+    /// Operations a client has in flight.
+    pub outstanding: u64,
+    /// The longest pause between a client's requests.
+    pub think: Time,
+    /// The network.
+    pub network: NetworkOptions,
+    /// The faults.
+    pub faults: FaultOptions,
+    /// How long anything may go wrong.
+    pub safety: Time,
+}
+
+/// Which faults strike, and how often.
+#[derive(Clone, Debug, Default)]
+pub struct FaultOptions {
+    /// The longest time between two faults; 0: none strike.
+    pub every: Time,
+    /// Connections are cut.
+    pub cuts: bool,
+    /// Directions of connections stand still.
+    pub clogs: bool,
+    /// The network falls into parts.
+    pub partitions: bool,
+    /// Replicas stand still.
+    pub pauses: bool,
+    /// Replicas crash, at most f at a time.
+    pub crashes: bool,
+    /// How much faster or slower a replica's clock goes, in parts of a million.
+    pub drift: u64,
+    /// How far a replica's wall clock is off.
+    pub skew: Time,
+}
+
+impl FaultOptions {
+    /// Whether nothing goes wrong.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.every == 0
+    }
+}
+
+impl Options {
+    /// What this seed draws.
+    #[must_use]
+    pub fn draw(random: &mut Random) -> Self {
+        let checkpoint_interval = random.pick(&[1, 2, 4, 4, 8, 16]);
+        let window = checkpoint_interval * random.pick(&[2, 2, 3, 4, 8]);
+        let pillars = random.pick(&[1, 2, 2, 3, 4, 4, 4, 8]);
+        let request_operations = random.pick(&[1, 1, 1, 2, 5]);
+        let batch_max = u32::from(request_operations) * random.pick(&[1, 2, 4, 16, 100]);
+        let view_timeout = random.pick(&[20, 50, 100, 200, 500]) * MILLISECOND;
+        let threads = random.pick(&[(1, false), (1, false), (1, false), (1, true), (2, false), (3, true)]);
+        let calm = random.chance(150);
+        Self {
+            replicas: random.pick(&[4, 4, 4, 4, 4, 4, 7]),
+            pillars,
+            checkpoint_interval,
+            window,
+            batch_max,
+            batch_delay: random.pick(&[0, 0, 0, 1, 5]) * MILLISECOND,
+            pipeline: random.pick(&[1, 2, 4, 16, 64]),
+            bundle: random.pick(&[1, 2, 8, 64, 64, 64]),
+            replies: random.pick(&[Replies::Merkle, Replies::Merkle, Replies::Merkle, Replies::Each]),
+            assign: random.pick(&[Assign::Request, Assign::Request, Assign::Client]),
+            leaders: random.pick(&[Leaders::Spread, Leaders::Single]),
+            request_operations,
+            client_window: u32::from(request_operations) * random.pick(&[1, 4, 16, 64]),
+            client_result_bytes: random.pick(&[0, 100, 4096]),
+            view_timeout,
+            client_timeout: random.within(view_timeout / 4..=view_timeout),
+            suite: if random.chance(10) { Suite::Ed25519 } else { Suite::Simulated },
+            threads: (threads.0.min(usize::from(pillars)), threads.1),
+            turn: random.pick(&[2, 20, 200, 1000]) * MICROSECOND,
+            clients: random.within(1..=4).try_into().expect("at most 4"),
+            operations: random.pick(&[5, 20, 50, 100]),
+            outstanding: random.pick(&[1, 2, 8, 32]),
+            think: random.pick(&[0, 0, 1, 10, 50]) * MILLISECOND,
+            network: if calm { Self::good_network(random) } else { Self::bad_network(random) },
+            faults: if calm { FaultOptions::default() } else { Self::bad_faults(random, view_timeout) },
+            safety: random.within(500..=4000) * MILLISECOND,
+        }
+    }
+
+    /// n = 4, P = 4, nothing goes wrong: what speed is measured with.
+    #[must_use]
+    pub fn bench() -> Self {
+        let mut random = Random::new(0);
+        Self {
+            replicas: 4,
+            pillars: 4,
+            checkpoint_interval: 8,
+            window: 32,
+            batch_max: 4,
+            batch_delay: 0,
+            pipeline: 16,
+            bundle: 64,
+            replies: Replies::Merkle,
+            assign: Assign::Request,
+            leaders: Leaders::Spread,
+            request_operations: 1,
+            client_window: 64,
+            client_result_bytes: 4096,
+            view_timeout: 500 * MILLISECOND,
+            client_timeout: 300 * MILLISECOND,
+            suite: Suite::Simulated,
+            threads: (1, false),
+            turn: 20 * MICROSECOND,
+            clients: 4,
+            operations: 10,
+            outstanding: 1,
+            think: 0,
+            network: Self::good_network(&mut random),
+            faults: FaultOptions::default(),
+            safety: SECOND,
+        }
+    }
+
+    /// Most Byzantine or crashed replicas.
+    #[must_use]
+    pub fn f(&self) -> usize {
+        usize::from(self.replicas / 3)
+    }
+
+    /// Whether nothing goes wrong with replicas or network.
+    #[must_use]
+    pub fn is_fault_free(&self) -> bool {
+        self.faults.is_none() && self.network.loss == 0 && self.network.in_order
+    }
+
+    fn good_network(random: &mut Random) -> NetworkOptions {
+        let delay_min = random.pick(&[10, 50, 200]) * MICROSECOND;
+        NetworkOptions {
+            delay_min,
+            delay_spread: delay_min,
+            loss: 0,
+            duplicates: 0,
+            replays: 0,
+            in_order: true,
+            reconnect: MILLISECOND,
+        }
+    }
+
+    fn bad_network(random: &mut Random) -> NetworkOptions {
+        NetworkOptions {
+            delay_min: random.pick(&[10, 50, 200, 1000]) * MICROSECOND,
+            delay_spread: random.pick(&[50, 500, 5000, 20_000]) * MICROSECOND,
+            loss: random.pick(&[0, 0, 1, 10, 50, 200, 300]),
+            duplicates: random.pick(&[0, 0, 10, 100, 500]),
+            replays: random.pick(&[0, 0, 10, 100, 500]),
+            in_order: random.chance(600),
+            reconnect: random.pick(&[1, 20, 200]) * MILLISECOND,
+        }
+    }
+
+    fn bad_faults(random: &mut Random, view_timeout: Time) -> FaultOptions {
+        FaultOptions {
+            every: random.pick(&[view_timeout / 4, view_timeout, 4 * view_timeout]),
+            cuts: random.chance(500),
+            clogs: random.chance(500),
+            partitions: random.chance(400),
+            pauses: random.chance(400),
+            crashes: random.chance(300),
+            drift: random.pick(&[0, 0, 1000, 500_000]),
+            skew: random.pick(&[0, 0, 10 * MILLISECOND, SECOND]),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! A simulated replica: the production cores, and what a machine would put around them.
+
+use bytes::Bytes;
+use hypostyle::simulation::Member;
+use hypostyle_app_api::{Instant, Now, Timestamp};
+
+use super::network::Endpoint;
+use super::queue::{SECOND, Time};
+use super::service::Service;
+
+/// What has come for a replica since its last turn.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    Frame { from: Endpoint, pillar: u16, payload: Bytes },
+    Connected { peer: Endpoint, pillar: u16 },
+}
+
+pub(super) struct SimReplica {
+    /// `None` while it is down.
+    pub(super) member: Option<Member<Service>>,
+    pub(super) clock: Clock,
+    pub(super) inbox: Vec<Arrival>,
+    /// When its next turn is scheduled: an event at any other time is stale.
+    pub(super) turn_at: Option<Time>,
+    pub(super) paused_until: Time,
+}
+
+/// A clock that is off and goes wrong.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    /// Local nanoseconds in a million true ones.
+    pub(super) rate: u64,
+    /// What the wall clock is ahead by.
+    pub(super) ahead: Time,
+}
+
+const MILLION: u64 = 1_000_000;
+/// The wall clock when a run begins.
+const EPOCH: Time = 1_000_000 * SECOND;
+
+impl Clock {
+    /// What it shows.
+    pub(super) fn now(self, time: Time) -> Now {
+        let local = scale(time, self.rate, MILLION);
+        Now { instant: Instant(SECOND + local), wall: Timestamp(EPOCH + self.ahead + local) }
+    }
+
+    /// When it shows this, at the earliest.
+    pub(super) fn time_of(self, instant: Instant) -> Time {
+        scale(instant.0.saturating_sub(SECOND), MILLION, self.rate) + 1
+    }
+}
+
+fn scale(time: Time, by: u64, of: u64) -> Time {
+    let scaled = u128::from(time) * u128::from(by) / u128::from(of);
+    Time::try_from(scaled).unwrap_or(Time::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_has_come_when_its_event_comes() {
+        for rate in [500_000, 999_999, 1_000_000, 1_000_001, 1_500_000] {
+            let clock = Clock { rate, ahead: 5 };
+            for time in [0, 1, 999, 123_456_789] {
+                let deadline = clock.now(time).instant;
+                assert!(clock.now(clock.time_of(deadline)).instant >= deadline, "{rate} {time}");
+            }
+        }
+    }
+}

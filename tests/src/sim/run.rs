@@ -1,0 +1,140 @@
+//! A run from its seed to its end: first anything may go wrong, then nothing does and all that is outstanding must be
+//! done within a bound.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use hypostyle_app_api::Digest;
+
+use super::abilities::PRESENT;
+use super::options::Options;
+use super::queue::{SECOND, Time};
+use super::random::Random;
+use super::world::World;
+use crate::checkers::{Check, Violation};
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its seed.
+    pub seed: u64,
+    /// Events.
+    pub steps: u64,
+    /// Stands for all of them.
+    pub trace: u64,
+    /// Slots executed.
+    pub slots: u64,
+    /// Virtual time.
+    pub time: Time,
+    /// The invariant that doesn't hold, if any.
+    pub violation: Option<Violation>,
+}
+
+/// Fresh operations of each client once nothing goes wrong any more.
+const FRESH: u64 = 20;
+/// Virtual time in which everything outstanding must be done: some of a client's longest back-offs.
+const LIVENESS: Time = 120 * SECOND;
+
+/// Runs what this seed draws.
+#[must_use]
+pub fn run(seed: u64, prints: bool) -> Outcome {
+    let mut random = Random::new(seed);
+    let options = Options::draw(&mut random);
+    run_with(seed, options, random, prints)
+}
+
+/// Runs these options with the chance of a seed.
+#[must_use]
+pub fn run_with(seed: u64, options: Options, random: Random, prints: bool) -> Outcome {
+    if prints {
+        eprintln!("{options:#?}");
+    }
+    let mut world = World::new(options, random, prints);
+    let result = catch_unwind(AssertUnwindSafe(|| phases(&mut world)));
+    let violation = match result {
+        Ok(check) => check.err(),
+        Err(panic) => Some(Violation { invariant: "no panic", what: text_of(&*panic) }),
+    };
+    Outcome {
+        seed,
+        steps: world.trace.steps(),
+        trace: world.trace.hash(),
+        slots: world.checkers.slots(),
+        time: world.now,
+        violation,
+    }
+}
+
+fn phases(world: &mut World) -> Check {
+    let end = world.options.safety;
+    let at_peace = world.options.is_fault_free();
+    world.run_until(end, |world| at_peace && world.clients.iter().all(super::client::SimClient::is_done))?;
+    world.calm();
+    world.trace.tell(world.now, format_args!("--- from here on nothing goes wrong ---"));
+    for client in 0..world.clients.len() {
+        world.clients[client].wants += FRESH;
+        world.client_acts(client)?;
+    }
+    let bound = world.now + LIVENESS;
+    let done = |world: &World| world.clients.iter().all(super::client::SimClient::is_done);
+    world.run_until(bound, done)?;
+    if excused(world) {
+        return Ok(());
+    }
+    if let Some(client) = world.clients.iter().find(|client| !client.is_done()) {
+        let what = format!("client {}: {} operations open", client.id, client.core.in_flight());
+        return Err(Violation { invariant: "liveness", what: format!("{what}; {}", places(world)) });
+    }
+    converge(world)?;
+    if at_peace {
+        world.checkers.traffic.check(world.checkers.slots(), u64::from(world.options.replicas))?;
+    }
+    Ok(())
+}
+
+/// Whether a replica needs what isn't there yet: it is left behind, and with it what it leads.
+fn excused(world: &World) -> bool {
+    let members = || world.replicas.iter().filter_map(|replica| replica.member.as_ref());
+    let stable =
+        members().map(|member| member.stable().0.0).max().unwrap_or(0) * u64::from(world.options.pillars);
+    let is_behind = members().any(|member| member.executor().position().0 < stable);
+    is_behind && !(PRESENT.view_change && PRESENT.state_transfer)
+}
+
+/// Everybody comes to the same place, and is silent there.
+fn converge(world: &mut World) -> Check {
+    let quiet = 20 * world.options.view_timeout;
+    world.run_until(world.now + quiet, |_| false)?;
+    let states: Vec<_> = (0..world.n()).filter_map(|index| state(world, index)).collect();
+    let equal = states.windows(2).all(|pair| pair[0] == pair[1]);
+    if !equal && PRESENT.state_transfer {
+        return Err(Violation { invariant: "convergence", what: places(world) });
+    }
+    if equal {
+        world.checkers.traffic.idles();
+        world.run_until(world.now + quiet, |_| false)?;
+        world.checkers.traffic.idled()?;
+    }
+    Ok(())
+}
+
+fn state(world: &mut World, index: usize) -> Option<(u64, Digest)> {
+    let (position, digest) = world.replicas[index].member.as_mut()?.state();
+    Some((position.0, digest))
+}
+
+fn places(world: &mut World) -> String {
+    let place = |index: usize| match &world.replicas[index].member {
+        None => format!("r{index} down"),
+        Some(member) => {
+            let pillars: Vec<_> = member.progress().map(|p| (p.view.0, p.decided.0, p.owed)).collect();
+            let (position, stable) = (member.executor().position(), member.stable().0);
+            format!("r{index} at {position}, stable {stable}, (view, frontier, owed) {pillars:?}")
+        }
+    };
+    (0..world.n()).map(place).collect::<Vec<_>>().join("; ")
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
+}
