@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hypostyle_app_api::{Application, ClientId, Digest, Instant, Now, PillarId, Position, ReplicaId, Round};
 use hypostyle_crypto::{Identity, Keyring, Pool};
-use hypostyle_pillars::message::PeerFrame;
+use hypostyle_pillars::message::{FrameLimits, PeerFrame};
 use hypostyle_pillars::{Decided, Demand, Progress, Source, Target};
 
 use crate::config::{ClusterConfig, Replies};
@@ -303,6 +303,12 @@ impl<A: Application> Member<A> {
     }
 }
 
+/// What a frame between the replicas of a cluster may hold.
+#[must_use]
+pub fn frame_limits(cluster: &ClusterConfig) -> FrameLimits {
+    cluster.pillar_config(ReplicaId(0), PillarId(0)).frame_limits()
+}
+
 fn into_result(flow: ControlFlow<&'static str>) -> Result<(), &'static str> {
     match flow {
         ControlFlow::Continue(()) => Ok(()),
@@ -315,6 +321,7 @@ fn encode(message: &PeerMessage) -> Bytes {
         PeerMessage::Body(body) => (PeerFrame::BODY, body.bytes()),
         PeerMessage::Bundle(bundle) => (PeerFrame::BUNDLE, bundle.bytes()),
         PeerMessage::Request(request) => (PeerFrame::REQUEST, request.bytes()),
+        PeerMessage::Declared(declared) => declared.frame(),
         PeerMessage::Status(status) => {
             let mut bytes = vec![PeerFrame::STATUS];
             status.encode(&mut bytes);

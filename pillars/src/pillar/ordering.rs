@@ -293,7 +293,8 @@ impl Pillar {
     /// Whether this replica is primary and its pipeline has room.
     pub(super) fn may_propose(&self) -> bool {
         let next = self.next_proposal();
-        let may = self.leads() && self.views.active && self.voting;
+        // Who can't execute keeps less than a window: it lets the others go on without it.
+        let may = self.leads() && self.views.active && self.voting && self.log.keeps(next);
         may && next.0 <= self.settled().0 + self.config.pipeline && next <= self.high_watermark()
     }
 

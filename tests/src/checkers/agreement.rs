@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use hypostyle_app_api::{PillarId, ReplicaId, Seq};
+use hypostyle_app_api::{PillarId, ReplicaId, Seq, View};
 use hypostyle_pillars::Decided;
 use hypostyle_pillars::message::Body;
 
 use super::{Violation, violated};
 
 /// What was decided, by pillar and slot.
-pub(super) struct Agreement(Vec<Vec<Option<Arc<Body>>>>);
+pub(super) struct Agreement(Vec<Vec<Option<(View, Arc<Body>)>>>);
 
 impl Agreement {
     pub(super) fn new(pillars: usize) -> Self {
@@ -23,8 +23,8 @@ impl Agreement {
         if slots.len() <= index {
             slots.resize(index + 1, None);
         }
-        let Some(known) = &slots[index] else {
-            slots[index] = Some(Arc::clone(&decided.body));
+        let Some((_, known)) = &slots[index] else {
+            slots[index] = Some((decided.view, Arc::clone(&decided.body)));
             return Ok(true);
         };
         if known.digest() != decided.body.digest() {
@@ -38,8 +38,14 @@ impl Agreement {
         Ok(false)
     }
 
-    pub(super) fn of(&self, pillar: PillarId, seq: Seq) -> Option<&Arc<Body>> {
+    /// What was decided, and in which view first.
+    pub(super) fn of(&self, pillar: PillarId, seq: Seq) -> Option<&(View, Arc<Body>)> {
         let index = usize::try_from(seq.0).ok()?.checked_sub(1)?;
         self.0.get(pillar.index())?.get(index)?.as_ref()
+    }
+
+    /// The slots of a pillar that are decided.
+    pub(super) fn all(&self, pillar: PillarId) -> impl Iterator<Item = (Seq, &(View, Arc<Body>))> {
+        (1..).map(Seq).zip(&self.0[pillar.index()]).filter_map(|(seq, slot)| Some((seq, slot.as_ref()?)))
     }
 }

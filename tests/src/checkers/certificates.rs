@@ -3,7 +3,7 @@
 
 use hypostyle::config::ClusterConfig;
 use hypostyle_app_api::ReplicaId;
-use hypostyle_pillars::message::{Kind, Statement};
+use hypostyle_pillars::message::{Kind, Prepared, Statement, ViewChange};
 use hypostyle_pillars::{Decided, primary};
 
 use super::history::{History, bit};
@@ -14,13 +14,7 @@ pub(super) fn said(cluster: &ClusterConfig, history: &History, signer: ReplicaId
     if own.kind != Kind::Commit {
         return Ok(());
     }
-    let Statement { pillar, view, seq, digest, .. } = *own;
-    let leader = primary(cluster.leaders, n(cluster), pillar, view);
-    let prepared = history.about(pillar, seq, view, digest).is_some_and(|said| {
-        let backups = (said.prepares & !bit(leader)).count_ones() as usize;
-        said.proposes & bit(leader) != 0 && backups + 1 >= cluster.quorum()
-    });
-    if prepared {
+    if is_prepared(cluster, history, own) {
         return Ok(());
     }
     violated("certificates", format!("replica {signer} says {} without a prepared certificate", name(own)))
@@ -45,6 +39,30 @@ pub(super) fn decided(
     let what =
         format!("replica {replica} decides with the Commits {held:b} of {sent:b} sent: {}", name(&commit));
     violated("certificates", what)
+}
+
+/// A correct replica has left a view: what it proves to be prepared is.
+pub(super) fn left(cluster: &ClusterConfig, history: &History, change: &ViewChange) -> Check {
+    for slot in change.prepared() {
+        let Prepared { seq, view, digest } = *slot;
+        let commit = Statement { kind: Kind::Commit, pillar: change.pillar(), view, seq, digest };
+        if !is_prepared(cluster, history, &commit) {
+            let what =
+                format!("replica {} leaves with a slot that wasn't prepared: {slot:?}", change.signer());
+            return violated("certificates", what);
+        }
+    }
+    Ok(())
+}
+
+/// Whether there is a prepared certificate for what a statement is about.
+fn is_prepared(cluster: &ClusterConfig, history: &History, about: &Statement) -> bool {
+    let Statement { pillar, view, seq, digest, .. } = *about;
+    let leader = primary(cluster.leaders, n(cluster), pillar, view);
+    history.about(pillar, seq, view, digest).is_some_and(|said| {
+        let backups = (said.prepares & !bit(leader)).count_ones() as usize;
+        said.proposes & bit(leader) != 0 && backups + 1 >= cluster.quorum()
+    })
 }
 
 fn n(cluster: &ClusterConfig) -> u16 {

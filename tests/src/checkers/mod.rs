@@ -9,6 +9,7 @@ mod checkpoints;
 mod history;
 mod linearizability;
 mod money;
+mod new_views;
 mod once;
 mod order;
 mod reference;
@@ -18,13 +19,12 @@ mod validity;
 mod views;
 mod votes;
 
-use bytes::Bytes;
-use hypostyle::client::{ClientSettings, Completion};
+use hypostyle::client::Completion;
 use hypostyle::config::ClusterConfig;
 use hypostyle::simulation::Member;
 use hypostyle_app_api::{ClientId, Digest, Number, ReplicaId};
 use hypostyle_pillars::Decided;
-use hypostyle_pillars::message::{Kind, SealedBundle, Statement};
+use hypostyle_pillars::message::{Kind, NewView, SealedBundle, Statement, ViewChange};
 
 use crate::sim::service::Service;
 
@@ -48,6 +48,7 @@ pub struct Checkers {
     agreement: agreement::Agreement,
     history: history::History,
     votes: votes::Votes,
+    new_views: new_views::NewViews,
     views: views::Views,
     order: order::Order,
     chain: chain::Chain,
@@ -70,6 +71,7 @@ impl Checkers {
             agreement: agreement::Agreement::new(pillars),
             history: history::History::new(pillars),
             votes: votes::Votes::default(),
+            new_views: new_views::NewViews::default(),
             views: views::Views::new(replicas, pillars),
             order: order::Order::new(replicas),
             chain: chain::Chain::new(replicas),
@@ -103,19 +105,31 @@ impl Checkers {
             self.history.add(bundle.signer(), statement);
             if honest {
                 self.votes.said(&self.history, bundle.signer(), statement)?;
+                self.new_views.said(bundle.signer(), statement)?;
             }
         }
         Ok(())
     }
 
-    /// A correct replica has declared that it leaves all views below this one.
-    pub fn leaves(
-        &mut self,
-        replica: ReplicaId,
-        pillar: hypostyle_app_api::PillarId,
-        view: hypostyle_app_api::View,
-    ) {
-        self.votes.leaves(replica, pillar, view);
+    /// A replica has sent a VIEW-CHANGE of its own.
+    ///
+    /// # Errors
+    /// When a correct replica must not have.
+    pub fn left(&mut self, honest: bool, change: &ViewChange) -> Check {
+        self.new_views.left(change);
+        if honest {
+            self.votes.leaves(change.signer(), change.pillar(), change.view());
+            certificates::left(&self.cluster, &self.history, change)?;
+        }
+        Ok(())
+    }
+
+    /// A replica has sent a NEW-VIEW of its own.
+    ///
+    /// # Errors
+    /// When what was decided before isn't proposed again.
+    pub fn began(&mut self, new_view: &NewView) -> Check {
+        self.new_views.began(new_view, &self.agreement)
     }
 
     /// A correct replica has decided a slot.
@@ -193,30 +207,6 @@ impl std::fmt::Display for Violation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.invariant, self.what)
     }
-}
-
-/// What a frame between replicas may hold.
-#[must_use]
-pub fn frame_limits(cluster: &ClusterConfig) -> hypostyle_pillars::message::FrameLimits {
-    let settings = ClientSettings::of(cluster);
-    hypostyle_pillars::message::FrameLimits {
-        request: hypostyle_pillars::message::RequestLimits {
-            clients: settings.clients,
-            request_operations: settings.request_operations,
-            request_max: settings.request_max,
-        },
-        batch_max: cluster.batch_max,
-        batch_bytes: cluster.batch_bytes,
-        replicas: settings.replicas,
-        leaders: cluster.leaders,
-    }
-}
-
-/// Decodes a bundle from the payload of a frame between replicas.
-#[must_use]
-pub fn bundle_in(payload: &Bytes, limits: &hypostyle_pillars::message::FrameLimits) -> Option<SealedBundle> {
-    let is_bundle = payload.first() == Some(&hypostyle_pillars::message::PeerFrame::BUNDLE);
-    is_bundle.then(|| SealedBundle::decode(payload.slice(1..), limits).ok()).flatten()
 }
 
 fn violated<T>(invariant: &'static str, what: String) -> Result<T, Violation> {

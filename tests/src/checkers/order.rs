@@ -24,7 +24,7 @@ impl Order {
             return violated("order", format!("replica {replica} executes {} after {next}", entry.position));
         }
         next.0 += 1;
-        let decided = agreed.of(PillarId(entry.pillar), Seq(entry.seq)).map(|body| body.digest());
+        let decided = agreed.of(PillarId(entry.pillar), Seq(entry.seq)).map(|(_, body)| body.digest());
         if decided != Some(entry.digest) {
             let slot = format!("slot {} of pillar {}", entry.seq, entry.pillar);
             let what =

@@ -40,6 +40,21 @@ pub(super) fn describe(
             format!("of r{}: {}", bundle.signer(), statements.join(", "))
         }
         Ok(PeerFrame::Message(Message::Request(request))) => format!("passed on: {}", request_text(&request)),
+        Ok(PeerFrame::Message(Message::ViewChange(change))) => {
+            let prepared: Vec<_> =
+                change.prepared().iter().map(|slot| (slot.seq.0, slot.view.0, slot.digest)).collect();
+            format!(
+                "VIEW-CHANGE of r{} to {} from {}: {prepared:?}",
+                change.signer(),
+                change.view(),
+                change.stable().0
+            )
+        }
+        Ok(PeerFrame::Message(Message::NewView(new_view))) => {
+            let changes: Vec<_> =
+                new_view.changes().iter().map(|(replica, digest)| (replica.0, *digest)).collect();
+            format!("NEW-VIEW of r{} for {}: {changes:?}", new_view.signer(), new_view.view())
+        }
         Ok(PeerFrame::Status(status)) => format!("{status:?}"),
         Err(malformed) => malformed.to_string(),
     }

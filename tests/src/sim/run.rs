@@ -1,14 +1,17 @@
 //! A run from its seed to its end: first anything may go wrong, then nothing does and all that is outstanding must be
 //! done within a bound.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use hypostyle::simulation::Member;
 use hypostyle_app_api::Digest;
 
 use super::abilities::PRESENT;
 use super::options::Options;
 use super::queue::{SECOND, Time};
 use super::random::Random;
+use super::service::Service;
 use super::world::World;
 use crate::checkers::{Check, Violation};
 
@@ -52,7 +55,10 @@ pub fn run_with(seed: u64, options: Options, random: Random, prints: bool) -> Ou
     let result = catch_unwind(AssertUnwindSafe(|| phases(&mut world)));
     let violation = match result {
         Ok(check) => check.err(),
-        Err(panic) => Some(Violation { invariant: "no panic", what: text_of(&*panic) }),
+        Err(panic) => Some(Violation {
+            invariant: "no panic",
+            what: super::panics::last().unwrap_or_else(|| text_of(&*panic)),
+        }),
     };
     Outcome {
         seed,
@@ -86,6 +92,7 @@ fn phases(world: &mut World) -> Check {
     }
     converge(world)?;
     if at_peace {
+        no_view_change(world)?;
         world.checkers.traffic.check(world.checkers.slots(), u64::from(world.options.replicas))?;
     }
     Ok(())
@@ -93,10 +100,9 @@ fn phases(world: &mut World) -> Check {
 
 /// Whether a replica needs what isn't there yet: it is left behind, and with it what it leads.
 fn excused(world: &World) -> bool {
-    let members = || world.replicas.iter().filter_map(|replica| replica.member.as_ref());
-    let stable =
-        members().map(|member| member.stable().0.0).max().unwrap_or(0) * u64::from(world.options.pillars);
-    let is_behind = members().any(|member| member.executor().position().0 < stable);
+    let stable = members(world).map(|member| member.stable().0.0).max().unwrap_or(0)
+        * u64::from(world.options.pillars);
+    let is_behind = members(world).any(|member| member.executor().position().0 < stable);
     is_behind && !(PRESENT.view_change && PRESENT.state_transfer)
 }
 
@@ -109,12 +115,27 @@ fn converge(world: &mut World) -> Check {
     if !equal && PRESENT.state_transfer {
         return Err(Violation { invariant: "convergence", what: places(world) });
     }
-    if equal {
+    // Who has left a view alone goes on asking: fewer than f+1 move nobody.
+    let views: BTreeSet<_> =
+        members(world).flat_map(|member| member.progress().map(|p| (p.pillar, p.view))).collect();
+    if equal && views.len() == usize::from(world.options.pillars) {
         world.checkers.traffic.idles();
         world.run_until(world.now + quiet, |_| false)?;
         world.checkers.traffic.idled()?;
     }
     Ok(())
+}
+
+/// Where nothing goes wrong, nobody is blamed.
+fn no_view_change(world: &mut World) -> Check {
+    if members(world).any(|member| member.progress().any(|progress| progress.view.0 > 0)) {
+        return Err(Violation { invariant: "no needless view change", what: places(world) });
+    }
+    Ok(())
+}
+
+fn members(world: &World) -> impl Iterator<Item = &Member<Service>> {
+    world.replicas.iter().filter_map(|replica| replica.member.as_ref())
 }
 
 fn state(world: &mut World, index: usize) -> Option<(u64, Digest)> {

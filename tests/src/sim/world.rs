@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hypostyle::simulation::{Member, MemberOutput};
+use hypostyle::simulation::{Member, MemberOutput, frame_limits};
 use hypostyle_app_api::{ClientId, PillarId, ReplicaId};
 use hypostyle_crypto::Identity;
-use hypostyle_pillars::message::FrameLimits;
+use hypostyle_pillars::message::{FrameLimits, Message, PeerFrame};
 use hypostyle_pillars::{Source, Target};
 
 use super::client::SimClient;
@@ -19,7 +19,7 @@ use super::random::Random;
 use super::replica::{Arrival, Clock, SimReplica};
 use super::service::Service;
 use super::trace::Trace;
-use crate::checkers::{Check, Checkers, bundle_in, frame_limits};
+use crate::checkers::{Check, Checkers};
 
 pub(super) struct World {
     pub(super) options: Options,
@@ -261,9 +261,7 @@ impl World {
                 Ok(())
             }
             MemberOutput::ToPeers { pillar, to: Target::Peers, payload } => {
-                if let Some(bundle) = bundle_in(&payload, &self.limits) {
-                    self.checkers.said(true, &bundle)?;
-                }
+                self.heard(true, &payload)?;
                 for peer in (0..self.n()).filter(|peer| *peer != replica) {
                     self.send_peer(replica, peer, pillar, payload.clone());
                 }
@@ -281,6 +279,20 @@ impl World {
                 self.cut(Wire { from, to: replica, pillar: pillar.0 });
                 Ok(())
             }
+        }
+    }
+
+    /// A replica has said something of its own.
+    fn heard(&mut self, honest: bool, payload: &Bytes) -> Check {
+        let signed = [PeerFrame::BUNDLE, PeerFrame::VIEW_CHANGE, PeerFrame::NEW_VIEW];
+        if !payload.first().is_some_and(|kind| signed.contains(kind)) {
+            return Ok(());
+        }
+        match PeerFrame::decode(payload, &self.limits) {
+            Ok(PeerFrame::Message(Message::Bundle(bundle))) => self.checkers.said(honest, &bundle),
+            Ok(PeerFrame::Message(Message::ViewChange(change))) => self.checkers.left(honest, &change),
+            Ok(PeerFrame::Message(Message::NewView(new_view))) => self.checkers.began(&new_view),
+            _ => Ok(()),
         }
     }
 

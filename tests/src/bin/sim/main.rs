@@ -1,7 +1,6 @@
 //! `cargo sim`: runs seeds of the simulator, shows one, measures its speed.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-mod panics;
 mod report;
 
 use std::process::{Command, ExitCode};
@@ -55,7 +54,7 @@ enum Action {
 }
 
 fn main() -> ExitCode {
-    panics::keep_quiet();
+    sim::keep_panics();
     let passed = match Arguments::parse().action {
         Action::Run { seeds, start, json, jobs, failures } => {
             let jobs = jobs.unwrap_or_else(cores);

@@ -1,0 +1,88 @@
+//! What a NEW-VIEW stands on is worked out here once more: nothing that was decided is lost or changed by it, and in its
+//! view a correct replica says nothing else.
+
+use std::collections::BTreeMap;
+
+use hypostyle_app_api::{Digest, PillarId, ReplicaId, Seq, View};
+use hypostyle_pillars::message::{Body, Kind, NewView, Statement, ViewChange};
+
+use super::agreement::Agreement;
+use super::{Check, name, violated};
+
+/// A VIEW-CHANGE in short: from where on, and what was prepared in which view.
+struct Left {
+    stable: Seq,
+    prepared: Vec<(Seq, View, Digest)>,
+}
+
+/// What is proposed again at the beginning of a view, above a stable round.
+struct Chosen {
+    stable: Seq,
+    slots: BTreeMap<Seq, Digest>,
+}
+
+/// All VIEW-CHANGEs and NEW-VIEWs that were sent.
+#[derive(Default)]
+pub(super) struct NewViews {
+    left: BTreeMap<Digest, Left>,
+    begun: BTreeMap<(PillarId, View), Chosen>,
+}
+
+impl NewViews {
+    pub(super) fn left(&mut self, change: &ViewChange) {
+        let prepared = change.prepared().iter().map(|slot| (slot.seq, slot.view, slot.digest)).collect();
+        self.left.insert(change.digest(), Left { stable: Seq(change.stable().0.0), prepared });
+    }
+
+    pub(super) fn began(&mut self, new_view: &NewView, agreement: &Agreement) -> Check {
+        let named = new_view.changes().iter().map(|(_, digest)| self.left.get(digest));
+        // What nobody sent nobody can enter by.
+        let Some(changes) = named.collect::<Option<Vec<_>>>() else { return Ok(()) };
+        let (pillar, view) = (new_view.pillar(), new_view.view());
+        let chosen = choose(&changes);
+        for (seq, (decided, body)) in agreement.all(pillar) {
+            let again = chosen.slots.get(&seq).copied();
+            if *decided < view && seq > chosen.stable && again != Some(body.digest()) {
+                let what = format!(
+                    "view {view} of pillar {pillar} proposes {again:?} for slot {seq}, decided {:?} in view {decided}",
+                    body.digest()
+                );
+                return violated("new views", what);
+            }
+        }
+        self.begun.entry((pillar, view)).or_insert(chosen);
+        Ok(())
+    }
+
+    /// A correct replica has said something.
+    pub(super) fn said(&self, signer: ReplicaId, own: &Statement) -> Check {
+        let Some(chosen) = self.begun.get(&(own.pillar, own.view)) else { return Ok(()) };
+        let right = chosen.slots.get(&own.seq).is_none_or(|digest| *digest == own.digest);
+        // Below the stable round all is decided: there is nothing left to say but what was decided.
+        if right && (own.seq > chosen.stable || own.kind != Kind::Propose) {
+            return Ok(());
+        }
+        violated(
+            "new views",
+            format!("replica {signer} says {}, which its view doesn't begin with", name(own)),
+        )
+    }
+}
+
+/// The highest view's digest of each slot above the highest stable round; gaps get the empty body.
+fn choose(changes: &[&Left]) -> Chosen {
+    let stable = changes.iter().map(|left| left.stable).max().unwrap_or_default();
+    let mut best: BTreeMap<Seq, (View, Digest)> = BTreeMap::new();
+    for (seq, view, digest) in changes.iter().flat_map(|left| &left.prepared).copied() {
+        let slot = best.entry(seq).or_insert((view, digest));
+        if seq > stable && view > slot.0 {
+            *slot = (view, digest);
+        }
+    }
+    best.retain(|seq, _| *seq > stable);
+    let last = best.last_key_value().map_or(stable, |(seq, _)| *seq);
+    let empty = Body::empty().digest();
+    let slots = (stable.0 + 1..=last.0).map(Seq);
+    let slots = slots.map(|seq| (seq, best.get(&seq).map_or(empty, |(_, digest)| *digest))).collect();
+    Chosen { stable, slots }
+}
