@@ -154,6 +154,7 @@ impl<A: Application> Member<A> {
     /// The turns of all threads, in an order that `pick` chooses (one of so many), until all would sleep.
     pub fn turn(&mut self, now: Now, pick: &mut dyn FnMut(usize) -> usize) {
         self.workers.iter_mut().for_each(|worker| worker.ready = true);
+        self.executes = true;
         loop {
             let executor = self.apart && (self.executes || !self.mail.is_empty());
             let ready = self.workers.iter().filter(|worker| worker.ready).count();
@@ -166,7 +167,7 @@ impl<A: Application> Member<A> {
             let mut ready = self.workers.iter().enumerate().filter(|(_, worker)| worker.ready);
             match ready.nth(picked).map(|(index, _)| index) {
                 Some(index) => self.worker_turn(now, index),
-                None => self.execute(),
+                None => self.execute(now),
             }
         }
     }
@@ -174,7 +175,8 @@ impl<A: Application> Member<A> {
     /// When a turn is due without any input.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.workers.iter().filter_map(|worker| worker.node.next_deadline()).min()
+        let workers = self.workers.iter().filter_map(|worker| worker.node.next_deadline());
+        workers.chain(self.seat.next_deadline()).min()
     }
 
     /// Takes what it wants done.
@@ -233,9 +235,9 @@ impl<A: Application> Member<A> {
         let mut more = false;
         if !self.apart && index == 0 {
             while let Some(input) = self.mail.pop_front() {
-                self.seat.take(input);
+                self.seat.take(now, input);
             }
-            self.execute();
+            self.execute(now);
             more = self.executes;
             // What concerns this worker itself takes no mail.
             while let Some(mail) = self.workers[0].mail.pop_front() {
@@ -254,11 +256,11 @@ impl<A: Application> Member<A> {
         self.workers[0].ready |= executable;
     }
 
-    fn execute(&mut self) {
+    fn execute(&mut self, now: Now) {
         while let Some(input) = self.mail.pop_front() {
-            self.seat.take(input);
+            self.seat.take(now, input);
         }
-        self.executes = self.seat.run(BUDGET);
+        self.executes = self.seat.run(now, BUDGET);
         for (index, report) in self.seat.reports() {
             let worker = &mut self.workers[index];
             worker.mail.push_back(Mail::Report(report));
@@ -322,6 +324,9 @@ fn encode(message: &PeerMessage) -> Bytes {
         PeerMessage::Bundle(bundle) => (PeerFrame::BUNDLE, bundle.bytes()),
         PeerMessage::Request(request) => (PeerFrame::REQUEST, request.bytes()),
         PeerMessage::Declared(declared) => declared.frame(),
+        PeerMessage::Transfer(message) => {
+            return [&[PeerFrame::TRANSFER], &message.encode()[..]].concat().into();
+        }
         PeerMessage::Status(status) => {
             let mut bytes = vec![PeerFrame::STATUS];
             status.encode(&mut bytes);

@@ -2,9 +2,9 @@ use std::io;
 use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use hypostyle_app_api::{Instant, Now, PillarId, ReplicaId, Seq};
 #[cfg(feature = "simulation")]
 use hypostyle_app_api::{Digest, Position};
+use hypostyle_app_api::{Instant, Now, PillarId, ReplicaId, Seq};
 use hypostyle_pillars::Executed;
 
 use super::catch_up::CatchUp;

@@ -8,8 +8,11 @@ use hypostyle_pillars::message::Body;
 
 use super::{Violation, violated};
 
+/// A body, and in which view it was decided first.
+type Agreed = (View, Arc<Body>);
+
 /// What was decided, by pillar and slot.
-pub(super) struct Agreement(Vec<Vec<Option<(View, Arc<Body>)>>>);
+pub(super) struct Agreement(Vec<Vec<Option<Agreed>>>);
 
 impl Agreement {
     pub(super) fn new(pillars: usize) -> Self {
@@ -39,13 +42,13 @@ impl Agreement {
     }
 
     /// What was decided, and in which view first.
-    pub(super) fn of(&self, pillar: PillarId, seq: Seq) -> Option<&(View, Arc<Body>)> {
+    pub(super) fn of(&self, pillar: PillarId, seq: Seq) -> Option<&Agreed> {
         let index = usize::try_from(seq.0).ok()?.checked_sub(1)?;
         self.0.get(pillar.index())?.get(index)?.as_ref()
     }
 
     /// The slots of a pillar that are decided.
-    pub(super) fn all(&self, pillar: PillarId) -> impl Iterator<Item = (Seq, &(View, Arc<Body>))> {
+    pub(super) fn all(&self, pillar: PillarId) -> impl Iterator<Item = (Seq, &Agreed)> {
         (1..).map(Seq).zip(&self.0[pillar.index()]).filter_map(|(seq, slot)| Some((seq, slot.as_ref()?)))
     }
 }

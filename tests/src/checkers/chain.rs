@@ -1,7 +1,7 @@
 //! The chain: a running hash over what was executed is equal wherever as much was executed.
 
 use hypostyle::order_log::OrderEntry;
-use hypostyle_app_api::ReplicaId;
+use hypostyle_app_api::{Position, ReplicaId};
 use hypostyle_pillars::Decided;
 
 use super::{Check, violated};
@@ -21,6 +21,13 @@ impl Chain {
     pub(super) fn reference(&mut self, executed: &Decided) {
         let last = self.reference.last().copied().unwrap_or(0);
         self.reference.push(link(last, executed.pillar.0, executed.seq.0, &executed.body.digest().0));
+    }
+
+    /// A replica has taken over the state at a position.
+    pub(super) fn installed(&mut self, replica: ReplicaId, position: Position) {
+        let before = usize::try_from(position.0).expect("few slots").checked_sub(1);
+        let chain = before.and_then(|before| self.reference.get(before).copied());
+        self.replicas[replica.index()] = chain.unwrap_or(0);
     }
 
     pub(super) fn executed(&mut self, replica: ReplicaId, entry: &OrderEntry) -> Check {

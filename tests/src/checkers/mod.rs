@@ -22,7 +22,7 @@ mod votes;
 use hypostyle::client::Completion;
 use hypostyle::config::ClusterConfig;
 use hypostyle::simulation::Member;
-use hypostyle_app_api::{ClientId, Digest, Number, ReplicaId};
+use hypostyle_app_api::{ClientId, Digest, Number, Position, ReplicaId};
 use hypostyle_pillars::Decided;
 use hypostyle_pillars::message::{Kind, NewView, SealedBundle, Statement, ViewChange};
 
@@ -155,12 +155,21 @@ impl Checkers {
     /// When what it executed, or where it stands, can't be right.
     pub fn turned(&mut self, replica: ReplicaId, member: &Member<Service>) -> Check {
         let next = self.order.next(replica);
-        if member.executor().position() != next {
+        let position = member.executor().position();
+        if position != next {
+            let mut installed = self.once.installed(replica, member.executor().application());
             for entry in member.order_from(next) {
+                if installed && entry.position > self.order.next(replica).0 {
+                    self.installed(replica, Position(entry.position));
+                    installed = false;
+                }
                 self.order.executed(replica, entry, &self.agreement)?;
                 self.chain.executed(replica, entry)?;
             }
-            self.order.stands_at(replica, member.executor().position())?;
+            if installed && position > self.order.next(replica) {
+                self.installed(replica, position);
+            }
+            self.order.stands_at(replica, position)?;
             self.once.executed(replica, member.executor().application(), self.reference.journal())?;
             money::check("a replica", member.executor().application())?;
         }
@@ -170,6 +179,11 @@ impl Checkers {
             bounds::check(&self.cluster, replica, &progress, member.stable().0)?;
         }
         Ok(())
+    }
+
+    fn installed(&mut self, replica: ReplicaId, position: Position) {
+        self.order.installed(replica, position);
+        self.chain.installed(replica, position);
     }
 
     /// A correct replica has lost its memory, or takes over another's state: its order goes on somewhere else.

@@ -13,11 +13,13 @@ use crate::sim::service::{Executed, Service};
 pub(super) struct Once {
     seen: BTreeSet<(ClientId, Number)>,
     compared: Vec<u64>,
+    /// With what each replica's journal begins.
+    first: Vec<u64>,
 }
 
 impl Once {
     pub(super) fn new(replicas: usize) -> Self {
-        Self { seen: BTreeSet::new(), compared: vec![0; replicas] }
+        Self { seen: BTreeSet::new(), compared: vec![0; replicas], first: vec![0; replicas] }
     }
 
     /// The reference has gone on.
@@ -31,6 +33,12 @@ impl Once {
             replies.executed(index as u64, executed);
         }
         Ok(())
+    }
+
+    /// Whether a replica has taken over a state since it was last asked.
+    pub(super) fn installed(&mut self, replica: ReplicaId, service: &Service) -> bool {
+        let first = std::mem::replace(&mut self.first[replica.index()], service.first());
+        first != service.first()
     }
 
     /// A correct replica has gone on.

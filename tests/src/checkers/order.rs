@@ -18,6 +18,11 @@ impl Order {
         self.0[replica.index()]
     }
 
+    /// A replica has taken over a state and goes on from there.
+    pub(super) fn installed(&mut self, replica: ReplicaId, position: Position) {
+        self.0[replica.index()] = position;
+    }
+
     pub(super) fn executed(&mut self, replica: ReplicaId, entry: &OrderEntry, agreed: &Agreement) -> Check {
         let next = &mut self.0[replica.index()];
         if entry.position != next.0 {

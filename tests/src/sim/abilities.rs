@@ -13,4 +13,4 @@ pub struct Abilities {
 }
 
 /// The trunk as it is.
-pub const PRESENT: Abilities = Abilities { view_change: true, state_transfer: false, recovery: false };
+pub const PRESENT: Abilities = Abilities { view_change: true, state_transfer: true, recovery: false };

@@ -55,6 +55,7 @@ pub(super) fn describe(
                 new_view.changes().iter().map(|(replica, digest)| (replica.0, *digest)).collect();
             format!("NEW-VIEW of r{} for {}: {changes:?}", new_view.signer(), new_view.view())
         }
+        Ok(PeerFrame::Transfer(bytes)) => format!("state transfer, {} bytes", bytes.len()),
         Ok(PeerFrame::Status(status)) => format!("{status:?}"),
         Err(malformed) => malformed.to_string(),
     }
