@@ -7,6 +7,7 @@ mod config;
 mod log;
 pub mod message;
 mod outbox;
+mod passed;
 mod pillar;
 mod placement;
 mod rejected;

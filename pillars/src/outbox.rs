@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hypostyle_app_api::{ClientId, Digest, Number, PillarId, ReplicaId, Round, Seq, View};
@@ -15,6 +16,8 @@ use crate::message::{
 pub enum Input {
     /// A message whose signatures hold.
     Message(Verified<Message>),
+    /// A client's request that a backup has passed on, verified here too.
+    Passed(ReplicaId, Verified<Message>),
     /// Own statements are signed (and, with `durability = "sync"`, what they stand on is on disk): from now on they count.
     Sealed(Arc<SealedBundle>),
     /// An own VIEW-CHANGE or NEW-VIEW is signed.
@@ -31,6 +34,8 @@ pub enum Input {
     Stable(Stable),
     /// The executor went on.
     Executed(Executed),
+    /// The primary has been found slow or wasteful, as far as this replica can tell.
+    Slow,
     /// The executor has begun to take its state from peers: slots up to the stable round are of no use here any more.
     Transferring,
     /// The executor has taken over a state: all slots of this pillar up to this one are part of it. What is decided above
@@ -69,6 +74,8 @@ pub enum Output {
     Decided(Decided),
     /// The other pillars of this replica must keep pace.
     Demand(Demand),
+    /// For how long, since the last stable checkpoint, this pillar has kept other pillars' decided slots waiting.
+    Lag(Duration),
     /// A replica's verified checkpoint statement, for the executor.
     CheckpointVote(CheckpointVote),
     /// A verified message, or part of one, had no effect.

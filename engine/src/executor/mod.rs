@@ -7,6 +7,7 @@ mod counters;
 #[allow(clippy::module_inception)] // its subject is the executor itself
 mod executor;
 mod merge;
+mod monitor;
 mod outbox;
 mod service;
 mod settings;
@@ -17,6 +18,7 @@ pub use client_table::{ClientTable, Due, Known, TableError, TableImage, TableLim
 pub use counters::ExecutorCounters;
 pub use executor::{Executor, Lookup};
 pub use merge::{Merge, Refusal};
+pub use monitor::Monitor;
 pub use outbox::{ExecutedSlot, ExecutorOutbox, Output};
 pub(crate) use service::is_calling_application;
 pub use settings::ExecutorSettings;

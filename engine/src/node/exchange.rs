@@ -1,6 +1,7 @@
 //! What a node exchanges with its worker, the executor and other replicas.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hypostyle_app_api::{ClientId, Digest, PillarId, ReplicaId, Round, Seq, View};
 use hypostyle_pillars::message::{Body, Request, SealedBundle, Status};
@@ -55,6 +56,8 @@ pub(crate) enum ExecutorInput {
     Entered(PillarId, View),
     /// A peer says something about a state transfer.
     Transfer(ReplicaId, TransferMessage),
+    /// For how long a pillar has kept the others waiting.
+    Lag(PillarId, Duration),
 }
 
 /// What the executor tells a worker.
@@ -65,6 +68,8 @@ pub(crate) struct ExecutorReport {
     /// Own checkpoints, each for the pillar that is to state it.
     pub(crate) checkpoints: Vec<(PillarId, Round, Digest)>,
     pub(crate) stable: Vec<Stable>,
+    /// Pillars whose primary was found slow or wasteful.
+    pub(crate) slow: Vec<PillarId>,
     pub(crate) notices: Vec<StateNotice>,
     /// About state transfers, over a pillar's links.
     pub(crate) transfer: Vec<(PillarId, ReplicaId, TransferMessage)>,
@@ -76,7 +81,7 @@ impl ExecutorInput {
     pub(crate) fn comes_again(&self, me: ReplicaId) -> bool {
         match self {
             Self::Decided(_) | Self::Entered(..) => false,
-            Self::Lookup(_) | Self::Transfer(..) => true,
+            Self::Lookup(_) | Self::Transfer(..) | Self::Lag(..) => true,
             Self::CheckpointVote(vote) => vote.replica != me,
         }
     }
@@ -88,6 +93,7 @@ impl ExecutorReport {
             && self.executed.is_empty()
             && self.checkpoints.is_empty()
             && self.stable.is_empty()
+            && self.slow.is_empty()
             && self.notices.is_empty()
             && self.transfer.is_empty()
     }

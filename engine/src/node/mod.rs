@@ -192,6 +192,11 @@ impl Node {
                 self.step(now, index, Input::Checkpoint(round, digest));
             }
         }
+        for pillar in report.slow {
+            if let Some(index) = self.index(pillar) {
+                self.step(now, index, Input::Slow);
+            }
+        }
         for stable in report.stable {
             for index in 0..self.pillars.len() {
                 self.step(now, index, Input::Stable(stable.clone()));
@@ -204,7 +209,13 @@ impl Node {
         while let Some(finished) = self.desk.finished() {
             match finished {
                 Finished::Verified { context, result: Ok(message) } => {
-                    self.step(now, context.pillar, Input::Message(message));
+                    let input = match context.source {
+                        Source::Peer(by) if matches!(*message, Message::Request(_)) => {
+                            Input::Passed(by, message)
+                        }
+                        _ => Input::Message(message),
+                    };
+                    self.step(now, context.pillar, input);
                 }
                 Finished::Verified { context, result: Err(_) } => {
                     // Replicas pass on only what they have verified, and connections are authenticated: whoever sent
@@ -356,6 +367,7 @@ impl Node {
             Output::SendBundle(to, bundle) => to_peers(Target::Peer(to), PeerMessage::Bundle(bundle)),
             Output::SendStatus(to, status) => to_peers(to, PeerMessage::Status(status)),
             Output::Forward(to, request) => to_peers(Target::Peer(to), PeerMessage::Request(request)),
+            Output::Lag(lag) => NodeOutput::ToExecutor(ExecutorInput::Lag(pillar, lag)),
             Output::CheckpointVote(vote) => NodeOutput::ToExecutor(ExecutorInput::CheckpointVote(vote)),
             Output::Decided(decided) => {
                 self.ticks_again = true;

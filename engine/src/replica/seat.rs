@@ -14,7 +14,9 @@ use super::worker::{EXECUTE_BUDGET, RETRY};
 use crate::Application;
 use crate::admin::{Detail, Query};
 use crate::config::ClusterConfig;
-use crate::executor::{ExecutedSlot, Executor, ExecutorCounters, ExecutorOutbox, ExecutorSettings, Output};
+use crate::executor::{
+    ExecutedSlot, Executor, ExecutorCounters, ExecutorOutbox, ExecutorSettings, Monitor, Output,
+};
 use crate::node::{ExecutorInput, ExecutorReport};
 use crate::order_log::{OrderEntry, OrderFile, OrderLog, OrderedRequest};
 use crate::reply::ReplyGroup;
@@ -32,6 +34,7 @@ pub(crate) struct Seat<A: Application> {
     told: Vec<Seq>,
     reports: Vec<ExecutorReport>,
     catch_up: CatchUp,
+    monitor: Monitor,
 }
 
 /// Slots and requests of the order that are remembered.
@@ -56,6 +59,11 @@ impl<A: Application> Seat<A> {
             told: vec![Seq(0); usize::from(cluster.pillars)],
             reports: (0..workers).map(|_| ExecutorReport::default()).collect(),
             catch_up: CatchUp::new(cluster, me),
+            monitor: Monitor::new(
+                cluster.pillars,
+                u64::from(cluster.checkpoint_interval),
+                cluster.view_timeout,
+            ),
         }
     }
 
@@ -72,6 +80,11 @@ impl<A: Application> Seat<A> {
             ExecutorInput::Lookup(lookup) => self.executor.lookup(&lookup),
             ExecutorInput::CheckpointVote(vote) => self.executor.checkpoint_vote(vote, &mut self.outbox),
             ExecutorInput::Entered(pillar, view) => self.executor.set_view(pillar, view),
+            ExecutorInput::Lag(pillar, lag) => {
+                if self.monitor.lags(pillar, lag) {
+                    self.find_slow(pillar);
+                }
+            }
         }
     }
 
@@ -88,6 +101,11 @@ impl<A: Application> Seat<A> {
         }
         self.tell_progress(&outbox);
         outbox.outputs.drain(..).for_each(|output| self.tell(now, output));
+        for pillar in outbox.replayed.drain(..) {
+            if self.monitor.replayed(pillar) {
+                self.find_slow(pillar);
+            }
+        }
         outbox.clear();
         self.outbox = outbox;
         for notice in self.catch_up.notices() {
@@ -155,6 +173,12 @@ impl<A: Application> Seat<A> {
         });
     }
 
+    fn find_slow(&mut self, pillar: PillarId) {
+        tracing::warn!(%pillar, "the primary is slow or wasteful compared with the others: leaving its view");
+        let worker = self.worker(pillar);
+        self.reports[worker].slow.push(pillar);
+    }
+
     fn worker(&self, pillar: PillarId) -> usize {
         pillar.index() % self.workers
     }
@@ -184,6 +208,7 @@ impl<A: Application> Seat<A> {
                 self.reports[worker].checkpoints.push((pillar, round, digest));
             }
             Output::Stable(stable) => {
+                self.monitor.stable();
                 self.reports.iter_mut().for_each(|report| report.stable.push(stable.clone()));
             }
             Output::Diverged { round, own, stable } => {

@@ -63,16 +63,22 @@ impl Pillar {
         if self.pending.contains(request) {
             return Admission::Drop(Rejected::Redundant);
         }
-        match self.has_room(request.bytes().len()) {
+        let by = match source {
+            Source::Peer(backup) => Some(backup),
+            Source::Client(_) => None,
+        };
+        match self.has_room(by, request.bytes().len()) {
             true => Admission::Verify,
             false => Admission::Drop(Rejected::Full),
         }
     }
 
-    pub(super) fn has_room(&self, length: usize) -> bool {
-        match self.leads() && self.views.active {
-            true => self.batches.has_room(length, &self.config),
-            false => self.pending.has_room(length, &self.config),
+    /// Whether there is room for a request of `length` bytes, passed on by a backup or from its client.
+    pub(super) fn has_room(&self, by: Option<ReplicaId>, length: usize) -> bool {
+        match (self.leads() && self.views.active, by) {
+            (true, Some(backup)) => self.passed.has_room(backup, length, &self.config),
+            (true, None) => self.batches.has_room(length, &self.config),
+            (false, _) => self.pending.has_room(length, &self.config),
         }
     }
 

@@ -68,8 +68,9 @@ impl Blame {
 
 impl Pillar {
     /// Starts, restarts and stops the timers after a step.
-    pub(super) fn watch_primary(&mut self, now: Now, frontier_before: Seq) {
-        let slept = now.instant.since(self.blame.stepped) > self.config.view_timeout * 3 / 4;
+    pub(super) fn watch_primary(&mut self, now: Now, frontier_before: Seq, out: &mut Vec<Output>) {
+        let passed = now.instant.since(self.blame.stepped);
+        let slept = passed > self.config.view_timeout * 3 / 4;
         self.blame.stepped = now.instant;
         if slept && self.blame.next_deadline().is_some_and(|at| at <= now.instant) {
             mark!("timers restarted after a pause");
@@ -90,6 +91,10 @@ impl Pillar {
             (self.blame.slot, self.blame.request) = (None, None);
             return;
         }
+        if !slept && frontier_before < self.pace.waited_for() {
+            let told = self.pace.lags(passed, self.config.view_timeout / 4);
+            out.extend(told.map(Output::Lag));
+        }
         let due = now.instant + self.blame.timeout(&self.config);
         if self.owed_to() <= self.frontier {
             self.blame.slot = None;
@@ -98,6 +103,17 @@ impl Pillar {
         }
         let since = |key| self.blame.request.filter(|(oldest, _)| *oldest == key).map_or(due, |(_, at)| at);
         self.blame.request = self.pending.oldest().map(|key| (key, since(key)));
+    }
+
+    /// The primary was found slow or wasteful by comparison.
+    pub(super) fn on_slow(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.views.active
+            && !self.leads()
+            && let Some(next) = self.view.0.checked_add(1)
+        {
+            mark!("a slow or wasteful primary is deposed");
+            self.leave_for(now, View(next), out);
+        }
     }
 
     /// Leaves the view when its primary has had its time.

@@ -22,6 +22,7 @@ use crate::clients::Clients;
 use crate::log::Log;
 use crate::message::{Body, Message, SealedBundle, Statement};
 use crate::outbox::{CheckpointVote, Executed, Input, Output, Stable, Target};
+use crate::passed::PassedOn;
 use crate::requests::PendingRequests;
 use crate::slot::Slot;
 use crate::{Config, Rejected};
@@ -50,6 +51,7 @@ pub struct Pillar {
     checkpoint: Option<(Round, Arc<SealedBundle>)>,
     clients: Clients,
     batches: Batches,
+    passed: PassedOn,
     pending: PendingRequests,
     /// Bodies of the primary that came before their proposals.
     early: VecDeque<(Instant, Arc<Body>)>,
@@ -106,6 +108,7 @@ impl Pillar {
             checkpoint: None,
             clients: Clients::new(config.clients, config.client_window),
             batches: Batches::default(),
+            passed: PassedOn::new(config.replicas),
             pending: PendingRequests::default(),
             early: VecDeque::new(),
             empty: Arc::new(Body::empty()),
@@ -126,7 +129,7 @@ impl Pillar {
         let frontier = self.frontier;
         match input {
             Input::Message(message) => match message.into_inner() {
-                Message::Request(request) => self.on_request(now, request, out),
+                Message::Request(request) => self.on_request(now, None, request, out),
                 Message::Body(body) => self.on_body(now, Arc::new(body), out),
                 // What this replica has said it learns from its signer only.
                 Message::Bundle(bundle) if bundle.signer() == self.config.me => {}
@@ -134,6 +137,12 @@ impl Pillar {
                 Message::ViewChange(change) => self.on_view_change(now, &change, out),
                 Message::NewView(new_view) => self.on_new_view(now, &new_view, out),
             },
+            Input::Passed(by, message) => {
+                if let Message::Request(request) = message.into_inner() {
+                    self.on_request(now, Some(by), request, out);
+                }
+            }
+            Input::Slow => self.on_slow(now, out),
             Input::Declared(declared) => self.on_declared(now, declared, out),
             Input::Sealed(bundle) => self.on_bundle(now, &bundle, out),
             Input::Status(from, status) => self.on_status(now, from, &status, out),
@@ -163,13 +172,13 @@ impl Pillar {
             Input::Tick => self.on_tick(now, out),
         }
         self.watch(now, frontier);
-        self.watch_primary(now, frontier);
+        self.watch_primary(now, frontier, out);
     }
 
     /// When [`Input::Tick`] is due next, if at all: there are no periodic ticks.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        let batch = self.may_propose().then(|| self.batches.due(&self.config)).flatten();
+        let batch = self.may_propose().then(|| self.batch_due()).flatten();
         [
             batch,
             self.clock_allows,
@@ -194,7 +203,7 @@ impl Pillar {
             decided_high: self.decided_high(),
             in_flight: self.accepted.0.max(self.proposed.0).saturating_sub(self.frontier.0),
             owed: self.owed_to().0.saturating_sub(self.frontier.0),
-            queued: self.batches.operations() + self.pending.len() as u64,
+            queued: self.batches.operations() + self.passed.operations() + self.pending.len() as u64,
         }
     }
 
@@ -258,6 +267,7 @@ impl Pillar {
         }
         let (before, watermark) = (self.last_acted_on(), self.high_watermark());
         self.stable = Some(stable);
+        self.pace.forget_lag();
         self.collect_garbage();
         self.note_demand_above(watermark, out);
         self.act_above(now, before, out);

@@ -280,7 +280,7 @@ impl Pillar {
         }
         if self.leads() {
             for request in self.pending.drain() {
-                self.gather(now, &request);
+                self.gather(now, None, &request);
             }
         } else {
             self.remind_primary(out);

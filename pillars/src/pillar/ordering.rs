@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hypostyle_app_api::{Digest, Now, ReplicaId, Seq};
+use hypostyle_app_api::{Digest, Instant, Now, ReplicaId, Seq};
 
 use super::Pillar;
 use super::admit::requests_belong;
@@ -15,16 +15,24 @@ use crate::votes::{Cast, Vote};
 use crate::{Rejected, clients::Known};
 
 impl Pillar {
-    /// A client's verified request: the primary gathers it, a backup passes it on and expects it to be served.
-    pub(super) fn on_request(&mut self, now: Now, request: Request, out: &mut Vec<Output>) {
+    /// A client's verified request, from itself or passed on by a backup: the primary gathers it, a backup passes it on and
+    /// expects it to be served.
+    pub(super) fn on_request(
+        &mut self,
+        now: Now,
+        by: Option<ReplicaId>,
+        request: Request,
+        out: &mut Vec<Output>,
+    ) {
         let (client, first, count) = (request.client(), request.first(), request.count());
         let known = self.clients.known(client, first, count, request.floor());
-        if known != Known::New || !self.has_room(request.bytes().len()) || self.pending.contains(&request) {
+        if known != Known::New || !self.has_room(by, request.bytes().len()) || self.pending.contains(&request)
+        {
             // What changed between admission and now; the client tries again if it must.
             return;
         }
         if self.leads() && self.views.active {
-            self.gather(now, &request);
+            self.gather(now, by, &request);
         } else {
             if self.views.active {
                 out.push(Output::Forward(self.primary(), request.clone()));
@@ -33,13 +41,29 @@ impl Pillar {
         }
     }
 
-    /// Puts a request into the batch to come.
-    pub(super) fn gather(&mut self, now: Now, request: &Request) {
+    /// Puts a request into a batch to come.
+    pub(super) fn gather(&mut self, now: Now, by: Option<ReplicaId>, request: &Request) {
         let (client, first, count, floor) =
             (request.client(), request.first(), request.count(), request.floor());
         if self.clients.known(client, first, count, floor) == Known::New {
             self.clients.take(client, first, count, floor);
-            self.batches.push(now.instant, request, &self.config);
+            match by {
+                None => self.batches.push(now.instant, request, &self.config),
+                Some(backup) => self.passed.push(now.instant, backup, request.clone().compact()),
+            }
+        }
+    }
+
+    /// When the next batch may be cut.
+    pub(super) fn batch_due(&self) -> Option<Instant> {
+        let passed = self.passed.since().map(|since| since + self.config.batch_delay);
+        passed.into_iter().chain(self.batches.due(&self.config)).min()
+    }
+
+    fn cut(&mut self, now: Now) -> Option<Body> {
+        match self.passed.is_next(!self.batches.is_empty()) {
+            true => Some(self.passed.cut(now.wall, &self.config)),
+            false => self.batches.cut(now.wall),
         }
     }
 
@@ -280,8 +304,8 @@ impl Pillar {
             let seq = self.next_proposal();
             let owed = seq <= self.pace.justified();
             // What waits fills an owed slot before an empty body does, even if the batch isn't due.
-            let due = self.batches.due(&self.config).is_some_and(|due| owed || due <= now.instant);
-            let body = match due.then(|| self.batches.cut(now.wall)).flatten() {
+            let due = self.batch_due().is_some_and(|due| owed || due <= now.instant);
+            let body = match due.then(|| self.cut(now)).flatten() {
                 Some(body) => Arc::new(body),
                 None if owed => Arc::clone(&self.empty),
                 None => return,

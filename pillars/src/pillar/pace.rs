@@ -1,6 +1,7 @@
 //! What a pillar owes to the others, and when it is stalled. The merge can't pass an undecided slot.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hypostyle_app_api::{Digest, Instant, Now, PillarId, Seq, View};
 
@@ -19,6 +20,10 @@ pub(super) struct Pace {
     backed: BTreeMap<PillarId, Seq>,
     /// The highest non-empty proposal of the own current primary.
     proposed: Seq,
+    /// Since the last stable checkpoint: for how long other pillars' decided slots have waited for this one.
+    lag: Duration,
+    /// The part of that which was told.
+    lag_told: Duration,
     /// While something is owed: when to ask the peers for what is missing.
     ask_at: Option<Instant>,
 }
@@ -50,6 +55,24 @@ impl Pace {
         self.proposed = Seq(0);
     }
 
+    pub(super) fn forget_lag(&mut self) {
+        (self.lag, self.lag_told) = (Duration::ZERO, Duration::ZERO);
+    }
+
+    /// Adds to the lag; what is to be told of it, in steps.
+    pub(super) fn lags(&mut self, time: Duration, step: Duration) -> Option<Duration> {
+        self.lag += time;
+        (self.lag >= self.lag_told + step).then(|| {
+            self.lag_told = self.lag;
+            self.lag
+        })
+    }
+
+    /// Up to here other pillars have decided non-empty slots, or something else needs slots.
+    pub(super) fn waited_for(&self) -> Seq {
+        self.owed
+    }
+
     pub(super) fn next_ask(&self) -> Option<Instant> {
         self.ask_at
     }
@@ -59,7 +82,7 @@ impl Pillar {
     /// All slots up to this one are owed. Empty slots justify nothing, else two pillars of one adversary would
     /// justify each other.
     pub(super) fn owed_to(&self) -> Seq {
-        let served = self.batches.is_empty() && self.pending.is_empty();
+        let served = self.batches.is_empty() && self.passed.is_empty() && self.pending.is_empty();
         let pending = if served { Seq(0) } else { Seq(self.frontier.0 + 1) };
         self.pace.demanded().max(self.pace.proposed).max(pending)
     }

@@ -79,7 +79,7 @@ impl Pillar {
         self.back(Seq(0), out);
         self.clock_allows = None;
         // What a primary has gathered waits for the next one like what a backup has.
-        for request in self.batches.drain() {
+        for request in self.passed.drain().into_iter().chain(self.batches.drain()) {
             self.expect(now, request);
         }
     }

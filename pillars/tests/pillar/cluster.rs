@@ -186,7 +186,12 @@ impl Cluster {
         let admission = self.replicas[at.index()].pillars[pillar.index()].admit(source, &message);
         match admission {
             Admission::Verify => match self.keys.keyring.verify(message) {
-                Ok(message) => self.step(at, pillar, Input::Message(message)),
+                Ok(message) => match source {
+                    Source::Peer(by) if matches!(*message, Message::Request(_)) => {
+                        self.step(at, pillar, Input::Passed(by, message));
+                    }
+                    _ => self.step(at, pillar, Input::Message(message)),
+                },
                 Err(_) => self.dropped.push(Rejected::BadSignature),
             },
             Admission::Drop(reason) => self.dropped.push(reason),
@@ -407,7 +412,7 @@ impl Cluster {
                 let (kind, bytes) = declared.frame();
                 self.send(at, Target::Peer(to), pillar, &frame(kind, bytes));
             }
-            Output::Entered(_) => {}
+            Output::Entered(_) | Output::Lag(_) => {}
         }
     }
 
