@@ -71,10 +71,9 @@ impl Slot {
         self.certificate.is_some()
     }
 
-    /// Begins a view in which `chosen` is proposed here, or nothing. What another view left is put aside. Returns the body
-    /// that may be lost by that.
-    pub(crate) fn enter(&mut self, view: View, chosen: Option<Digest>) -> Option<Arc<Body>> {
-        self.stage = Stage::Empty;
+    /// Begins a view in which `chosen` is proposed here, or nothing. What other views left is put aside. Returns the bodies
+    /// whose requests may be lost by that.
+    pub(crate) fn enter(&mut self, view: View, chosen: Option<Digest>) -> Vec<Arc<Body>> {
         let early = self.proposal.take().filter(|p| p.view == view);
         self.proposal = match chosen {
             Some(digest) => {
@@ -84,22 +83,33 @@ impl Slot {
             None => early,
         };
         if self.is_decided() {
-            return None;
+            self.stage = Stage::Empty;
+            return std::mem::take(&mut self.former);
         }
-        let stays = |body: &Arc<Body>| self.proposal.as_ref().is_some_and(|p| p.digest == body.digest());
-        let lost = self.body.take_if(|body| !stays(body));
-        if let Some(lost) = &lost {
-            self.keep(lost);
-        }
-        lost
+        let proposed = self.proposal.as_ref().map(|p| p.digest);
+        let stays = |body: &Arc<Body>| Some(body.digest()) == proposed;
+        let given_up = self.body.take_if(|body| !stays(body));
+        given_up.iter().for_each(|body| self.put_aside(body));
+        self.stage = Stage::Empty;
+        let former = self.former.iter().filter(|body| !stays(body)).map(Arc::clone);
+        given_up.into_iter().chain(former).collect()
     }
 
     /// Puts in the body that is needed now.
     pub(crate) fn place(&mut self, body: Arc<Body>) {
         let digest = body.digest();
         if let Some(other) = self.body.replace(body).filter(|other| other.digest() != digest) {
-            self.keep(&other);
+            self.put_aside(&other);
         }
+    }
+
+    /// Another body takes this one's place: if this replica has said Prepare for it, it may be chosen again. What it hasn't
+    /// accepted isn't kept, else every view could leave a window of bodies.
+    fn put_aside(&mut self, body: &Arc<Body>) {
+        if self.stage >= Stage::Proposed {
+            self.keep(body);
+        }
+        self.stage = Stage::Empty;
     }
 
     /// Keeps a body that may be chosen again.

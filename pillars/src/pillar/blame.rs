@@ -78,7 +78,9 @@ impl Pillar {
         }
         if !self.views.active {
             let left = self.views.leavers(self.view) >= self.config.quorum();
-            if left && self.blame.new_view.is_none() {
+            if !self.voting {
+                self.blame.new_view = None;
+            } else if left && self.blame.new_view.is_none() {
                 self.blame.new_view = Some(now.instant + self.blame.new_view_timeout);
             }
             return;

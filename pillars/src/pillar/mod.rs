@@ -163,6 +163,7 @@ impl Pillar {
             Input::Voting(voting) => {
                 self.voting = voting;
                 self.blame.stop();
+                self.join(now, out);
             }
             Input::Incarnation(replica, incarnation) => {
                 let known = &mut self.incarnations[replica.index()];
@@ -271,6 +272,9 @@ impl Pillar {
         self.collect_garbage();
         self.note_demand_above(watermark, out);
         self.act_above(now, before, out);
+        if !self.views.wanted.is_empty() {
+            self.begin_view(now, out);
+        }
     }
 
     fn on_executed(&mut self, now: Now, executed: &Executed, out: &mut Vec<Output>) {

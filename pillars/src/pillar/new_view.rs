@@ -71,20 +71,24 @@ impl Choice {
 impl Candidate {
     /// Takes a VIEW-CHANGE that it names.
     pub(super) fn take(&mut self, change: &Arc<ViewChange>) {
-        for ((replica, digest), place) in self.new_view.changes().iter().zip(&mut self.changes) {
-            let fits = (*replica, *digest) == (change.signer(), change.digest());
-            if place.is_none() && fits && change.view() == self.new_view.view() {
-                *place = Some(Arc::clone(change));
-            }
+        if let Some(place) = self.place(change).filter(|place| self.changes[*place].is_none()) {
+            self.changes[place] = Some(Arc::clone(change));
         }
+    }
+
+    /// Whether it names a VIEW-CHANGE that it lacks.
+    pub(super) fn lacks(&self, change: &ViewChange) -> bool {
+        self.place(change).is_some_and(|place| self.changes[place].is_none())
+    }
+
+    fn place(&self, change: &ViewChange) -> Option<usize> {
+        let name = (change.signer(), change.digest());
+        let place = self.new_view.changes().iter().position(|named| *named == name);
+        place.filter(|_| change.view() == self.new_view.view())
     }
 
     pub(super) fn held(&self) -> impl Iterator<Item = &Arc<ViewChange>> {
         self.changes.iter().flatten()
-    }
-
-    pub(super) fn lacks(&self, digest: Digest) -> bool {
-        self.missing().any(|missing| missing == digest)
     }
 
     pub(super) fn missing(&self) -> impl Iterator<Item = Digest> {
@@ -112,6 +116,7 @@ impl Pillar {
         }
         changes.truncate(self.config.quorum());
         changes.sort_by_key(|change| change.signer());
+        changes.iter().for_each(|change| self.learn_stable(now, change, out));
         let choice = Choice::of(&changes, self.empty.digest());
         self.views.wanted = self.lacking(&choice);
         if !self.views.wanted.is_empty() {
@@ -131,8 +136,8 @@ impl Pillar {
             |seq: Seq, digest: Digest| self.log.get(seq).is_some_and(|slot| slot.held(digest).is_some());
         let lacking =
             choice.slots().filter(|(seq, digest)| !self.is_empty_digest(*digest) && !held(*seq, *digest));
-        // Slots that are executed here need no body: they aren't proposed to be executed again.
-        let open = lacking.filter(|(seq, _)| self.log.keeps(*seq));
+        // What is behind a checkpoint comes with the state, if it is lacking.
+        let open = lacking.filter(|(seq, _)| *seq > self.settled() && self.log.keeps(*seq));
         open.map(|(seq, digest)| WantedBody { seq, digest }).collect()
     }
 
@@ -153,6 +158,10 @@ impl Pillar {
 
     /// A verified NEW-VIEW.
     pub(super) fn on_new_view(&mut self, now: Now, new_view: &Arc<NewView>, out: &mut Vec<Output>) {
+        if let Some(reason) = self.refuse_new_view(new_view) {
+            // What changed between admission and now.
+            return self.reject(new_view.signer(), reason, out);
+        }
         let mut candidate =
             Candidate { changes: vec![None; new_view.changes().len()], new_view: Arc::clone(new_view) };
         for (_, digest) in new_view.changes() {
@@ -184,6 +193,7 @@ impl Pillar {
         };
         let candidate = self.views.candidates[signer.index()].take().expect("just found");
         let changes: Vec<_> = candidate.held().cloned().collect();
+        changes.iter().for_each(|change| self.learn_stable(now, change, out));
         let choice = Choice::of(&changes, self.empty.digest());
         let view = candidate.new_view.view();
         if self.view < view {
@@ -228,9 +238,6 @@ impl Pillar {
         self.proposed = begun.choice.last().max(Seq(begun.choice.base.0));
         self.blame.stop();
         let base = Seq(begun.choice.base.0);
-        for change in &begun.changes {
-            self.learn_stable(change, out);
-        }
         let again: Vec<(Seq, Digest)> = begun.choice.slots().collect();
         self.views.begun = Some(begun);
         out.push(Output::Entered(self.view));
@@ -297,7 +304,9 @@ impl Pillar {
             return Some(Rejected::OtherView);
         }
         let candidate = self.views.candidates[new_view.signer().index()].as_ref();
-        let known = candidate.is_some_and(|held| held.new_view.digest() == new_view.digest());
+        // Of two for one view the later one counts: the first may name what nobody has.
+        let known = candidate
+            .is_some_and(|held| held.new_view.view() > view || held.new_view.digest() == new_view.digest());
         (known || new_view.signer() == self.config.me).then_some(Rejected::Redundant)
     }
 

@@ -208,8 +208,8 @@ impl Pillar {
     }
 
     fn accepts(&mut self, now: Now, seq: Seq) -> bool {
-        if !self.views.active || seq.0 > self.frontier.0 + self.config.pipeline || seq > self.high_watermark()
-        {
+        let pipeline = self.settled().0 + self.config.pipeline;
+        if !self.views.active || seq.0 > pipeline || seq > self.high_watermark() {
             return false;
         }
         let Some(slot) = self.log.get(seq) else {

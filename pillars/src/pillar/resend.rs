@@ -187,8 +187,16 @@ impl Pillar {
 
     /// What lets a peer join this replica's view: the NEW-VIEW and what it lacks of it, or the own VIEW-CHANGE.
     fn declarations_for(&self, status: &Status) -> Vec<Declared> {
-        let found = status.wanted_changes.iter().filter_map(|digest| self.views.find(*digest));
-        let mut declared: Vec<_> = found.cloned().map(Declared::ViewChange).collect();
+        let mut declared = Vec::new();
+        let mut bytes = 0;
+        for digest in BTreeSet::from_iter(&status.wanted_changes) {
+            if bytes < ANSWER_BYTES_MAX
+                && let Some(change) = self.views.find(*digest)
+            {
+                bytes += change.bytes().len();
+                declared.push(Declared::ViewChange(Arc::clone(change)));
+            }
+        }
         let outside = status.view < self.view || (status.view == self.view && !status.active);
         if outside {
             let own =

@@ -1,6 +1,7 @@
 //! Leaving a view (OSDI'99, section 4.4): VIEW-CHANGEs are made, collected and joined here; what follows from them is in
 //! `new_view`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hypostyle_app_api::{Digest, Now, ReplicaId, Round, Seq, View};
@@ -9,8 +10,8 @@ use hypostyle_probe::mark;
 use super::Pillar;
 use super::new_view::{Begun, Candidate};
 use crate::Rejected;
-use crate::message::{Kind, Leave, Prepared, SealedBundle, ViewChange, ViewChangeContent, WantedBody};
-use crate::outbox::{CheckpointVote, Declaration, Declared, Output};
+use crate::message::{Leave, Prepared, SealedBundle, Statement, ViewChange, ViewChangeContent, WantedBody};
+use crate::outbox::{CheckpointVote, Declaration, Declared, Output, Stable};
 
 /// What a pillar knows of the change of views.
 #[derive(Debug)]
@@ -97,7 +98,7 @@ impl Pillar {
         };
         let mut bundles: Vec<Arc<SealedBundle>> = Vec::new();
         let mut add = |bundle: &Arc<SealedBundle>| {
-            if !bundles.iter().any(|held| Arc::ptr_eq(held, bundle)) {
+            if !bundles.iter().any(|held| Arc::ptr_eq(held, bundle) || held.bytes() == bundle.bytes()) {
                 bundles.push(Arc::clone(bundle));
             }
         };
@@ -125,7 +126,7 @@ impl Pillar {
         let latest = &mut self.views.latest[signer.index()];
         if latest.as_ref().is_none_or(|old| old.view() < change.view()) {
             *latest = Some(Arc::clone(change));
-            self.learn_stable(change, out);
+            self.learn_stable(now, change, out);
         }
         self.join(now, out);
         self.begin_view(now, out);
@@ -137,27 +138,30 @@ impl Pillar {
         change.incarnation() < self.incarnations[change.signer().index()]
     }
 
-    /// The proof of a stable checkpoint serves the executor like any other votes.
-    pub(super) fn learn_stable(&self, change: &ViewChange, out: &mut Vec<Output>) {
-        let (round, _) = change.stable();
+    /// The proof of a stable checkpoint moves the watermarks, and serves the executor like any other votes.
+    pub(super) fn learn_stable(&mut self, now: Now, change: &ViewChange, out: &mut Vec<Output>) {
+        let (round, digest) = change.stable();
         if round <= self.stable_round() {
             return;
         }
-        for bundle in change.bundles() {
-            let said = |s: &&crate::message::Statement| s.kind == Kind::Checkpoint && s.seq.0 == round.0;
-            if let Some(statement) = bundle.statements().iter().find(said) {
-                let (replica, digest) = (bundle.signer(), statement.digest);
-                let vote = CheckpointVote { replica, round, digest, bundle: Arc::clone(bundle) };
-                out.push(Output::CheckpointVote(vote));
-            }
+        let statement = Statement::checkpoint(round, digest);
+        let mut proof: BTreeMap<ReplicaId, Arc<SealedBundle>> = BTreeMap::new();
+        for bundle in change.bundles().iter().filter(|bundle| bundle.statements().contains(&statement)) {
+            proof.entry(bundle.signer()).or_insert_with(|| Arc::new(SealedBundle::clone(bundle).compact()));
         }
+        for (replica, bundle) in &proof {
+            let vote = CheckpointVote { replica: *replica, round, digest, bundle: Arc::clone(bundle) };
+            out.push(Output::CheckpointVote(vote));
+        }
+        let proof = proof.into_values().take(self.config.quorum()).collect();
+        self.on_stable(now, Stable { round, digest, proof }, out);
     }
 
     /// When f+1 replicas want higher views, a correct one is among them: this replica joins the smallest of those.
-    fn join(&mut self, now: Now, out: &mut Vec<Output>) {
+    pub(super) fn join(&mut self, now: Now, out: &mut Vec<Output>) {
         let higher = self.views.latest.iter().flatten().map(|change| change.view());
         let mut higher: Vec<View> = higher.filter(|view| *view > self.view).collect();
-        if higher.len() < self.config.weak_quorum() {
+        if !self.voting || higher.len() < self.config.weak_quorum() {
             return;
         }
         higher.sort_unstable();
@@ -187,7 +191,7 @@ impl Pillar {
         if change.signer() == self.config.me || self.is_void(change) {
             return Some(Rejected::Redundant);
         }
-        if self.views.candidates.iter().flatten().any(|candidate| candidate.lacks(change.digest())) {
+        if self.views.candidates.iter().flatten().any(|candidate| candidate.lacks(change)) {
             return None;
         }
         if change.signer() != from {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admission;
+mod attacks;
 mod batching;
 mod byzantine;
 mod cluster;
@@ -9,6 +10,7 @@ mod codecs;
 mod digests;
 mod executor;
 mod fixture;
+mod forge;
 mod limits;
 mod loss;
 mod normal;
