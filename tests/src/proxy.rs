@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 /// Passes bytes between whoever connects and its target until it is dropped.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ struct State {
 #[derive(Debug, Default)]
 struct Lane {
     held: bool,
+    /// Since when it is held half the time, and for how long each time.
+    flapping: Option<(Instant, Duration)>,
     /// Chunks yet to be changed, and where, from their ends.
     flips: u64,
     from_end: usize,
@@ -94,6 +97,18 @@ impl Proxy {
         self.shared.change(|state| state.lanes[toward as usize].held = held);
     }
 
+    /// From now on lets nothing pass for `period`, then everything for as long, and so on; always, when it is `None`.
+    pub fn flap(&self, toward: Toward, period: Option<Duration>) {
+        let now = Instant::now();
+        self.shared
+            .change(|state| state.lanes[toward as usize].flapping = period.map(|period| (now, period)));
+    }
+
+    /// Ends all connections: what is under way is lost. New ones are made as before.
+    pub fn cut(&self) {
+        self.shared.change(|state| state.streams.drain(..).for_each(|stream| close(&stream)));
+    }
+
     /// How many connections were ever made.
     #[must_use]
     pub fn connections(&self) -> u64 {
@@ -128,9 +143,13 @@ impl Shared {
 
     /// Waits while the lane is held, then does to the chunk what is to be done. False when all is over.
     fn treat(&self, toward: Toward, chunk: &mut [u8]) -> bool {
-        let held = |state: &mut State| state.lanes[toward as usize].held && !state.closing;
-        let state = self.changed.wait_while(self.state(), held);
-        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        while !state.closing
+            && let Some(longest) = state.lanes[toward as usize].waits(Instant::now())
+        {
+            let waited = self.changed.wait_timeout(state, longest);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
         let lane = &mut state.lanes[toward as usize];
         if lane.flips > 0 {
             lane.flips -= 1;
@@ -139,6 +158,19 @@ impl Shared {
             chunk[at] ^= 0x10;
         }
         !state.closing
+    }
+}
+
+impl Lane {
+    /// If nothing passes now: when to look again, unless something changes before.
+    fn waits(&self, now: Instant) -> Option<Duration> {
+        if self.held {
+            return Some(Duration::MAX);
+        }
+        let (since, period) = self.flapping?;
+        let into = (now - since).as_nanos() % (2 * period.as_nanos());
+        let left = period.as_nanos().checked_sub(into).filter(|left| *left > 0)?;
+        Some(Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX)))
     }
 }
 
@@ -232,6 +264,17 @@ mod tests {
         proxy.hold(Toward::Target, false);
         far.read_exact(&mut buffer).unwrap();
         assert_eq!((&buffer, proxy.connections()), (b"def", 1));
+
+        proxy.flap(Toward::Dialler, Some(Duration::from_millis(50)));
+        let begun = Instant::now();
+        far.write_all(b"ghi").unwrap();
+        near.read_exact(&mut buffer).unwrap();
+        assert!(begun.elapsed() >= Duration::from_millis(40), "held at first, then passed");
+
+        proxy.cut();
+        assert_eq!(near.read(&mut buffer).unwrap(), 0);
+        let mut near = TcpStream::connect(proxy.address()).unwrap();
+        let (_far, _) = target.accept().unwrap();
         drop(proxy);
         assert_eq!(near.read(&mut buffer).unwrap(), 0);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hypostyle_app_api::{ClientId, Now, PillarId, ReplicaId};
 use hypostyle_net::{ConnectionId, Event, Payload, Peer, Reject, Role, Transport};
 use hypostyle_pillars::message::PeerFrame;
-use hypostyle_pillars::{Source, Target};
+use hypostyle_pillars::{Declared, Source, Target};
 
 use super::clock::Clock;
 use super::mail::{Mail, Mailbox, Post};
@@ -197,6 +197,7 @@ impl<A: Application> Worker<A> {
         let Self { node, transport, links, executor, others, me, .. } = self;
         let mut executable = false;
         for output in node.outputs() {
+            tell_of_views(*me, &output);
             match output {
                 NodeOutput::ToPeers { pillar, to, message } => links.send(transport, pillar, to, &message),
                 NodeOutput::ToClient { pillar, client, frame } => {
@@ -363,6 +364,28 @@ impl Links {
                 send(transport, *id, message);
             }
         }
+    }
+}
+
+/// Operators want to know who was deposed, and when.
+fn tell_of_views(me: ReplicaId, output: &NodeOutput) {
+    match output {
+        NodeOutput::ToPeers {
+            to: Target::Peers,
+            message: PeerMessage::Declared(Declared::ViewChange(change)),
+            ..
+        } => {
+            tracing::info!(
+                replica = me.0,
+                pillar = change.pillar().0,
+                view = change.view().0,
+                "leaving for a new view"
+            );
+        }
+        NodeOutput::ToExecutor(ExecutorInput::Entered(pillar, view)) => {
+            tracing::info!(replica = me.0, pillar = pillar.0, view = view.0, "entered a view");
+        }
+        _ => {}
     }
 }
 
