@@ -6,7 +6,7 @@ use crate::Config;
 use crate::message::{Body, BodyBuilder, Request};
 
 /// What a primary gathers: requests are copied once into an open batch; while the pipeline is full, batches line up.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Batches {
     /// The last one is open, those before it are full.
     batches: VecDeque<(Instant, BodyBuilder)>,

@@ -4,7 +4,7 @@ use crate::message::RequestRef;
 
 /// Which numbers of each client this pillar has taken up: a bitmap of 2W above the client's floor. It only saves work; what
 /// executes is decided by the client table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Clients {
     windows: Vec<Window>,
     bits: u64,

@@ -5,7 +5,7 @@ use hypostyle_app_api::Seq;
 use crate::slot::Slot;
 
 /// The slots a pillar keeps: one window below the stable round for laggards, two above it. Slots are made on demand.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Log {
     replicas: u16,
     /// Number of the first slot in `slots`.
@@ -40,6 +40,10 @@ impl Log {
     pub(crate) fn get_mut(&mut self, seq: Seq) -> Option<&mut Slot> {
         let index = self.index(seq)?;
         self.slots.get_mut(index)
+    }
+
+    pub(crate) fn slots_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.slots.iter_mut()
     }
 
     /// The slot, made if it isn't there yet; `None` outside what is kept.

@@ -7,7 +7,7 @@ use crate::message::{Body, BodyBuilder, Request};
 
 /// Requests that backups have passed on to this primary: a share for each backup, so that neither the clients' own copies
 /// nor another backup's crowd out what one of them vouches for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PassedOn {
     shares: Box<[VecDeque<(Instant, Request)>]>,
     /// Whether the last batch was one of these: by turns with the clients' own.
@@ -51,7 +51,7 @@ impl PassedOn {
 
     /// Whether the next batch is to be one of these, when `others` wait too.
     pub(crate) fn is_next(&mut self, others: bool) -> bool {
-        let next = !self.is_empty() && !(self.took && others);
+        let next = !(self.is_empty() || self.took && others);
         self.took = next;
         next
     }

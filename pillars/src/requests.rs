@@ -7,7 +7,7 @@ use crate::clients::{Clients, Known};
 use crate::message::{Request, RequestRef};
 
 /// Requests a backup has verified and not yet seen ordered: it passes them to the primary and expects them to be served.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct PendingRequests {
     requests: BTreeMap<Key, (Instant, Request)>,
     /// In order of arrival; those that are served stay until they come to the front.

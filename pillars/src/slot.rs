@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 
 use hypostyle_app_api::{Digest, PillarId, ReplicaId, Seq, View};
@@ -8,7 +9,7 @@ use crate::votes::{Cast, Votes};
 
 /// One sequence number of a pillar (OSDI'99, section 4.2). In each view: Empty → Proposed → Prepared; once decided it
 /// stays so.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Slot {
     /// In the view of `proposal`.
     pub(crate) stage: Stage,
@@ -37,7 +38,7 @@ pub(crate) enum Stage {
     Prepared,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Proposal {
     pub(crate) view: View,
     pub(crate) digest: Digest,
@@ -46,11 +47,18 @@ pub(crate) struct Proposal {
 }
 
 /// Statements of 2f+1 replicas for the same view and digest: Commits, or a Propose and Prepares.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Certificate {
     pub(crate) view: View,
     pub(crate) digest: Digest,
     pub(crate) bundles: Arc<[Arc<SealedBundle>]>,
+}
+
+/// What it certifies: which statements do so makes no difference to anything.
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "certificate of {} {:?}", self.view, self.digest)
+    }
 }
 
 impl Slot {

@@ -5,7 +5,7 @@ use hypostyle_app_api::{Digest, ReplicaId, View};
 use crate::message::SealedBundle;
 
 /// The statements of one kind for one slot: at most one a replica and view, so that nobody is counted twice.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Votes {
     places: Box<[Place]>,
     len: usize,
@@ -13,13 +13,13 @@ pub(crate) struct Votes {
 
 /// Of each replica its vote of the highest view, and the one that came last of a lower view: a certificate of an earlier
 /// view must count though some of its voters have gone on.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Place {
     newest: Option<Vote>,
     older: Option<Vote>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Vote {
     pub(crate) view: View,
     pub(crate) digest: Digest,
@@ -84,6 +84,19 @@ impl Votes {
     /// The votes for `digest` in `view`, one a replica.
     pub(crate) fn for_digest(&self, view: View, digest: Digest) -> impl Iterator<Item = &Vote> {
         self.votes().filter(move |vote| vote.view == view && vote.digest == digest)
+    }
+
+    /// Forgets the votes that `keep` doesn't want.
+    pub(crate) fn retain(&mut self, keep: impl Fn(ReplicaId, &Vote) -> bool) {
+        for (place, id) in self.places.iter_mut().zip(0..) {
+            for vote in [&mut place.newest, &mut place.older] {
+                vote.take_if(|vote| !keep(ReplicaId(id), vote));
+            }
+            if place.newest.is_none() {
+                place.newest = place.older.take();
+            }
+        }
+        self.len = self.places.iter().filter(|place| place.newest.is_some()).count();
     }
 
     pub(crate) fn votes(&self) -> impl Iterator<Item = &Vote> {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod checkers;
+pub mod explore;
 pub mod poll;
 pub mod proxy;
 pub mod sim;

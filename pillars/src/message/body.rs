@@ -1,3 +1,5 @@
+use std::fmt;
+
 use bytes::Bytes;
 use hypostyle_app_api::{ClientId, Digest, Number, Timestamp};
 use hypostyle_crypto::{Claim, Hasher, Signed};
@@ -8,7 +10,7 @@ use super::{FrameLimits, Malformed, Reader, Request, request};
 ///
 /// Bytes: timestamp u64 ‖ count u32 ‖ count × (length u32 ‖ request). The digest covers the timestamp and, of each
 /// request, digest and authenticator, so that whether a body is valid is a function of its digest. Not signed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Body {
     bytes: Bytes,
     digest: Digest,
@@ -152,6 +154,12 @@ impl Body {
     }
 }
 
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "body {:?} of {} operations", self.digest, self.operations)
+    }
+}
+
 impl Signed for Body {
     fn claims(&self) -> usize {
         self.requests.len()
@@ -165,7 +173,7 @@ impl Signed for Body {
 }
 
 /// The open batch of a primary: requests are copied in once, and cutting freezes them into a [`Body`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BodyBuilder {
     bytes: Vec<u8>,
     operations: u32,

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use bytes::Bytes;
 use hypostyle_app_api::{Digest, PillarId, ReplicaId, View};
 use hypostyle_crypto::{Claim, Entry, Seal, Signed, sha256};
@@ -18,7 +20,7 @@ pub struct Bundle {
 
 /// A bundle with the seal that covers it, as it travels: bundle ‖ seal. Certificates hold these, so they convince a
 /// third party. Valid or invalid as a whole by its bytes and the configuration alone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SealedBundle {
     signer: ReplicaId,
     pillar: PillarId,
@@ -128,6 +130,12 @@ impl SealedBundle {
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+}
+
+impl fmt::Debug for SealedBundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} says {:?}", self.signer, self.statements)
     }
 }
 

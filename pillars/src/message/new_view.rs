@@ -1,3 +1,5 @@
+use std::fmt;
+
 use bytes::Bytes;
 use hypostyle_app_api::{Digest, PillarId, ReplicaId, View};
 use hypostyle_crypto::{Claim, Entry, Seal, Signed, sha256};
@@ -9,7 +11,7 @@ use crate::primary;
 /// one fetches it. They determine what is proposed again, so everybody works that out for himself.
 ///
 /// Bytes: signer u16 ‖ pillar u16 ‖ view u64 ‖ count u16 ‖ count × (replica u16 ‖ digest) ‖ seal.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewView {
     content: NewViewContent,
     seal: Seal,
@@ -126,6 +128,13 @@ impl NewView {
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+}
+
+impl fmt::Debug for NewView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let NewViewContent { signer, view, changes, digest, .. } = &self.content;
+        write!(f, "NEW-VIEW {digest:?} of {signer} for {view}: {changes:?}")
     }
 }
 

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use bytes::Bytes;
 use hypostyle_app_api::{ClientId, Digest, Number};
 use hypostyle_crypto::{Claim, Identity, Signed, Signer, Tag, sha256};
@@ -10,7 +12,7 @@ use crate::placement::crosses_run;
 /// Bytes: client u32 ‖ first number u64 ‖ acknowledged floor u64 ‖ flags u8 (0) ‖ count u16 ‖ count × (length u32 ‖
 /// operation) ‖ authenticator: kind u8 (0 = signature) ‖ length u16 ‖ signature. The digest covers all before the
 /// authenticator, so that a request keeps its identity whatever authenticates it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Request {
     bytes: Bytes,
     header: Header,
@@ -111,6 +113,12 @@ impl Request {
     /// Its operations in order.
     pub fn operations(&self) -> impl Iterator<Item = &[u8]> {
         operations(&self.bytes[..self.header.signed])
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "request {}/{} {:?}", self.header.client, self.header.first, self.header.digest)
     }
 }
 

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use crate::primary;
 /// Bytes: signer u16 ‖ pillar u16 ‖ incarnation u64 ‖ view u64 ‖ stable round u64 ‖ stable digest ‖ count u16 ‖ count ×
 /// (seq u64 ‖ view u64 ‖ digest) ‖ count u32 ‖ count × (length u32 ‖ sealed bundle) ‖ seal. Each bundle is listed once,
 /// whatever it proves.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ViewChange {
     content: ViewChangeContent,
     seal: Seal,
@@ -244,6 +245,13 @@ impl ViewChange {
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+}
+
+impl fmt::Debug for ViewChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ViewChangeContent { signer, view, stable, prepared, digest, .. } = &self.content;
+        write!(f, "VIEW-CHANGE {digest:?} of {signer} for {view}: stable {stable}, {prepared:?}")
     }
 }
 

@@ -12,7 +12,7 @@ use crate::outbox::Output;
 use crate::requests::Key;
 
 /// The timers of a view.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Blame {
     /// Consecutive view changes: each doubles the timeouts.
     doublings: u32,
@@ -36,6 +36,14 @@ const DOUBLINGS_MAX: u32 = 4;
 impl Blame {
     fn timeout(&self, config: &Config) -> Duration {
         config.view_timeout * (1 << self.doublings)
+    }
+
+    /// Leaves of each timer only whether it runs.
+    pub(super) fn forget_when(&mut self) {
+        self.slot = self.slot.map(|_| Instant(0));
+        self.request = self.request.map(|(key, _)| (key, Instant(0)));
+        self.new_view = self.new_view.map(|_| Instant(0));
+        self.stepped = Instant(0);
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {

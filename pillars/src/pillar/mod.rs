@@ -6,6 +6,7 @@ mod admit;
 mod blame;
 mod new_view;
 mod ordering;
+mod outline;
 mod pace;
 mod resend;
 mod view_change;
@@ -32,7 +33,7 @@ use resend::Resend;
 use view_change::Views;
 
 /// One independent PBFT instance of one replica: a value that is stepped. It reads no clock and knows no socket.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pillar {
     config: Config,
     view: View,

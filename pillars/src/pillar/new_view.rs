@@ -12,7 +12,7 @@ use crate::message::{Body, Kind, NewView, NewViewContent, ViewChange, WantedBody
 use crate::outbox::{Declaration, Output, Target};
 
 /// How the present view began.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Begun {
     pub(super) view: View,
     /// `None` while this replica's own is being signed.
@@ -23,14 +23,14 @@ pub(super) struct Begun {
 }
 
 /// What a view proposes again: for every slot above `base` up to the highest that was prepared, one digest.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Choice {
     pub(super) base: Round,
     pub(super) digests: Vec<Digest>,
 }
 
 /// A verified NEW-VIEW some of whose VIEW-CHANGEs may be missing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Candidate {
     new_view: Arc<NewView>,
     /// In the order in which it names them.
@@ -85,6 +85,10 @@ impl Candidate {
         let name = (change.signer(), change.digest());
         let place = self.new_view.changes().iter().position(|named| *named == name);
         place.filter(|_| change.view() == self.new_view.view())
+    }
+
+    pub(super) fn view(&self) -> View {
+        self.new_view.view()
     }
 
     pub(super) fn held(&self) -> impl Iterator<Item = &Arc<ViewChange>> {

@@ -10,7 +10,7 @@ use crate::message::{Kind, Statement};
 use crate::outbox::{Demand, Output, Target};
 
 /// How far the pillars have to come, and since when this one doesn't move.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pace {
     /// A non-empty proposal of some pillar was accepted up to here.
     accepted: Seq,
@@ -71,6 +71,11 @@ impl Pace {
     /// Up to here other pillars have decided non-empty slots, or something else needs slots.
     pub(super) fn waited_for(&self) -> Seq {
         self.owed
+    }
+
+    /// Leaves out when to ask.
+    pub(super) fn forget_when(&mut self) {
+        self.ask_at = None;
     }
 
     pub(super) fn next_ask(&self) -> Option<Instant> {

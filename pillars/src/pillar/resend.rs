@@ -14,7 +14,7 @@ use crate::outbox::{Declared, Output, Target};
 use crate::slot::Slot;
 
 /// When whom was answered, and when to tell that a burst is over.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Resend {
     answered: Box<[Option<Instant>]>,
     asked: Box<[Option<Instant>]>,

@@ -14,7 +14,7 @@ use crate::message::{Leave, Prepared, SealedBundle, Statement, ViewChange, ViewC
 use crate::outbox::{CheckpointVote, Declaration, Declared, Output, Stable};
 
 /// What a pillar knows of the change of views.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Views {
     /// Whether the pillar is at work in its view; else it waits for the NEW-VIEW.
     pub(super) active: bool,

@@ -1,0 +1,45 @@
+//! What must come of any state once nothing is lost any more and clocks go on.
+
+use hypostyle_app_api::ReplicaId;
+
+use super::mail::Book;
+use super::seat::Seat;
+
+/// Deadlines until everybody must have decided.
+const DEADLINES_MAX: usize = 100;
+
+/// Delivers everything that these replicas have sent and send from now on, and lets time pass; the client asks again.
+/// Returns who hasn't decided its request in the end.
+pub(super) fn run(book: &mut Book, mut seats: Vec<Seat>) -> Option<ReplicaId> {
+    let at = seats.iter().map(|seat| seat.now.instant).max()?;
+    let request = book.keys.request(1);
+    let mut way: Vec<u32> = seats.iter().flat_map(|seat| seat.sent.iter()).collect();
+    for seat in &mut seats {
+        seat.talks = true;
+        seat.seals_at_once = true;
+        seat.pass_to(book, at);
+    }
+    for _ in 0..DEADLINES_MAX {
+        loop {
+            way.extend(seats.iter_mut().flat_map(|seat| std::mem::take(&mut seat.outbox)));
+            if way.is_empty() {
+                break;
+            }
+            for number in std::mem::take(&mut way) {
+                for seat in &mut seats {
+                    if seat.admits(book, number) {
+                        seat.deliver(book, number);
+                    }
+                }
+            }
+        }
+        if seats.iter().all(|seat| seat.has_decided(1)) {
+            return None;
+        }
+        match seats.iter().filter_map(|seat| seat.pillar.next_deadline()).min() {
+            Some(at) => seats.iter_mut().for_each(|seat| seat.pass_to(book, at)),
+            None => seats.iter_mut().for_each(|seat| seat.ask(book, request.clone())),
+        }
+    }
+    seats.iter().find(|seat| !seat.has_decided(1)).map(Seat::me)
+}
