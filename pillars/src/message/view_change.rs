@@ -137,6 +137,11 @@ impl ViewChangeContent {
             needed.push(self.statement(Kind::Prepare, slot));
         }
         needed.sort_unstable();
+        let mut listed: Vec<_> = self.bundles.iter().map(|bundle| bundle.bytes()).collect();
+        listed.sort_unstable();
+        if listed.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err("a bundle listed twice");
+        }
         for bundle in &self.bundles {
             let before = statements.len();
             let proves = |statement: &&Statement| needed.binary_search(statement).is_ok();

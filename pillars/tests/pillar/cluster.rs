@@ -35,6 +35,8 @@ pub(crate) struct Cluster {
     pub(crate) dropped: Vec<Rejected>,
     pub(crate) rejected: Vec<Rejected>,
     pub(crate) sent: usize,
+    /// What replicas that are down, or played by the test, were sent.
+    pub(crate) heard: Vec<Envelope>,
     /// Most statements in a bundle.
     pub(crate) bundle: usize,
     agreed: BTreeMap<(PillarId, Seq), Digest>,
@@ -88,6 +90,7 @@ impl Cluster {
             dropped: Vec::new(),
             rejected: Vec::new(),
             sent: 0,
+            heard: Vec::new(),
             bundle: 64,
             agreed: BTreeMap::new(),
             said: BTreeMap::new(),
@@ -431,8 +434,11 @@ impl Cluster {
             self.sent += 1;
             let lost = self.lost.contains(&(self.sent - 1)) || self.random.percent(self.loss);
             let cut = [from, peer].iter().any(|id| self.isolated.contains(id) || self.down.contains(id));
+            let envelope = Envelope { from, to: peer, pillar, frame: frame.clone() };
             if !cut && !lost {
-                self.wire.push(Envelope { from, to: peer, pillar, frame: frame.clone() });
+                self.wire.push(envelope);
+            } else if self.down.contains(&peer) {
+                self.heard.push(envelope);
             }
         }
     }
