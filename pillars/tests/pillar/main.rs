@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admission;
+mod adversary;
 mod attacks;
 mod batching;
 mod byzantine;
