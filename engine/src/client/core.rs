@@ -1,3 +1,5 @@
+mod failover;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -69,6 +71,13 @@ impl Operation {
     fn first(&self, number: Number) -> Number {
         Number(number.0 - u64::from(self.offset))
     }
+}
+
+/// When a settled operation's request was submitted and last sent, and whether that was the first time.
+struct Settlement {
+    submitted: Instant,
+    sent: Instant,
+    resent: bool,
 }
 
 /// What a vote led to.
@@ -218,24 +227,6 @@ impl ClientCore {
         self.settle(number);
     }
 
-    /// A connection is up: what waits for it, or may have been lost with the one before, is sent.
-    pub fn connected(&mut self, replica: ReplicaId, pillar: PillarId, out: &mut ClientOutput) {
-        let Some(link) = self.link(replica, pillar) else { return };
-        self.links[link] = true;
-        let leads = self.primary(pillar) == replica;
-        let requests = self.operations.iter().filter_map(|(_, operation)| operation.request.as_ref());
-        for request in requests.filter(|request| request.pillar == pillar && (leads || request.level > 0)) {
-            out.sends.push(Transmission { replica, pillar, request: request.bytes.clone() });
-        }
-    }
-
-    /// A connection is down.
-    pub fn disconnected(&mut self, replica: ReplicaId, pillar: PillarId) {
-        if let Some(link) = self.link(replica, pillar) {
-            self.links[link] = false;
-        }
-    }
-
     /// The cheap checks of a reply that came from this replica: only what passes is worth verifying.
     ///
     /// # Errors
@@ -335,12 +326,17 @@ impl ClientCore {
 
     fn transmit_first(&self, first: Number, out: &mut ClientOutput) {
         let request = self.request(first).expect("just launched");
-        self.transmit(request, self.primary(request.pillar), out);
+        let primary = self.primary(request.pillar);
+        if self.is_up(primary, request.pillar) {
+            self.transmit(request, primary, out);
+        } else {
+            self.transmit_to_all(request, out);
+        }
     }
 
     fn transmit(&self, request: &InFlight, replica: ReplicaId, out: &mut ClientOutput) {
         let pillar = request.pillar;
-        if self.link(replica, pillar).is_some_and(|link| self.links[link]) {
+        if self.is_up(replica, pillar) {
             out.sends.push(Transmission { replica, pillar, request: request.bytes.clone() });
         }
     }
@@ -354,7 +350,7 @@ impl ClientCore {
         let level = request.level;
         self.schedule.push(level, Entry { first, at: now });
         let request = self.request(first).expect("the entry is live");
-        (0..self.settings.replicas).for_each(|replica| self.transmit(request, ReplicaId(replica), out));
+        self.transmit_to_all(request, out);
     }
 
     /// The replica whose turn it was to send a large result whole didn't: asks those that agree on it. One of them
@@ -377,7 +373,11 @@ impl ClientCore {
     }
 
     fn count_all(&mut self, now: Instant, reply: &ReplyMessage, out: &mut ClientOutput) {
+        let believed = self.views.believed(reply.pillar);
         self.views.tell(reply.signer, reply.pillar, reply.view);
+        if self.views.believed(reply.pillar) != believed {
+            self.follow(reply.pillar, out);
+        }
         for record in &reply.records {
             match self.count(reply.signer, record) {
                 Verdict::Open => {}
@@ -427,15 +427,16 @@ impl ClientCore {
         result: Result<Bytes, OperationError>,
         out: &mut ClientOutput,
     ) {
-        let Some((submitted, resent)) = self.settle(number) else { return };
+        let Some(Settlement { submitted, sent, resent }) = self.settle(number) else { return };
         let latency = now.since(submitted);
-        self.patience.sample(latency, resent);
+        // What was waited before the last transmission says nothing about the cluster; counted, it would raise the next
+        // wait, and that the one after it.
+        self.patience.sample(now.since(sent), resent);
         out.completions.push(Completion { number, result, latency, resent });
     }
 
-    /// Closes an operation, and its request with its last one. Returns when it was submitted and whether it was
-    /// sent again; `None` when it wasn't open.
-    fn settle(&mut self, number: Number) -> Option<(Instant, bool)> {
+    /// Closes an operation, and its request with its last one; `None` when it wasn't open.
+    fn settle(&mut self, number: Number) -> Option<Settlement> {
         let operation = self.operations.get_mut(number).filter(|operation| operation.open)?;
         operation.open = false;
         operation.tally = Tally::default();
@@ -443,14 +444,15 @@ impl ClientCore {
         self.open -= 1;
         let first = self.operations.get_mut(first)?;
         let request = first.request.as_mut().expect("kept while an operation of it is open");
-        let sent = (request.submitted, request.level > 0);
+        let settlement =
+            Settlement { submitted: request.submitted, sent: request.sent, resent: request.level > 0 };
         request.open -= 1;
         if request.open == 0 {
             first.request = None;
             self.operations.advance(|operation| !operation.open && operation.request.is_none());
             self.prune();
         }
-        Some(sent)
+        Some(settlement)
     }
 
     /// Drops what waits for nothing any more from the fronts of the queues.

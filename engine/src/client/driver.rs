@@ -345,7 +345,8 @@ impl Driver {
         let place = self.place(link.replica, link.pillar);
         let member = &mut self.members[link.member];
         member.connections[place] = None;
-        member.core.disconnected(link.replica, link.pillar);
+        member.core.disconnected(link.replica, link.pillar, &mut self.out);
+        self.transmit(link.member);
         Some(link)
     }
 

@@ -98,7 +98,7 @@ impl SimClient {
     }
 
     pub(super) fn disconnected(&mut self, replica: ReplicaId, pillar: PillarId) {
-        self.core.disconnected(replica, pillar);
+        self.core.disconnected(replica, pillar, &mut self.output);
     }
 
     /// A frame from a replica.

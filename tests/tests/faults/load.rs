@@ -49,7 +49,12 @@ impl Load {
 
     /// Starts all clients of the cluster.
     pub(crate) fn begin(cluster: &Cluster, outstanding: usize) -> Self {
-        let config = cluster.config().clone();
+        Self::begin_with(cluster.config(), cluster, outstanding)
+    }
+
+    /// Starts all clients of the cluster, who know it by this configuration.
+    pub(crate) fn begin_with(config: &ClusterConfig, cluster: &Cluster, outstanding: usize) -> Self {
+        let config = config.clone();
         let keys = (0..u32::try_from(config.clients.len()).unwrap())
             .map(|c| read_key(&cluster.client_key(c)).unwrap());
         let keys: Vec<SigningKey> = keys.collect();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cascades;
+mod clients;
 mod cluster;
 mod cold;
 mod kills;

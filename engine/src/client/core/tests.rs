@@ -320,11 +320,14 @@ fn what_is_due_goes_out_when_its_connection_comes_up() {
     assert_eq!(scene.sent(), NOBODY, "a backup gets nothing before the timeout");
     scene.core.connected(ReplicaId(0), P0, &mut scene.out);
     assert_eq!(scene.sent(), [0]);
-    scene.core.disconnected(ReplicaId(0), P0);
-    assert_eq!(scene.tick_after(300 * MS), [1], "only whom it can reach");
+    scene.core.disconnected(ReplicaId(0), P0, &mut scene.out);
+    assert_eq!(scene.sent(), [1], "the primary is gone, and what it was sent may be lost");
+    scene.submit(b"").unwrap();
+    assert_eq!(scene.sent(), [1], "no use in waiting for it");
+    assert_eq!(scene.tick_after(300 * MS), [1, 1], "only whom it can reach");
     scene.core.connected(ReplicaId(0), P0, &mut scene.out);
     scene.core.connected(ReplicaId(3), P0, &mut scene.out);
-    assert_eq!(scene.sent(), [0, 3]);
+    assert_eq!(scene.sent(), [0, 0, 3, 3]);
     scene.core.connected(ReplicaId(9), P0, &mut scene.out);
     scene.core.connected(ReplicaId(1), PillarId(9), &mut scene.out);
     assert_eq!(scene.sent(), NOBODY);
@@ -340,8 +343,28 @@ fn the_primary_follows_the_view_that_f_plus_1_replicas_tell() {
     scene.submit(b"").unwrap();
     assert_eq!(scene.sent(), [0], "a liar alone moves nothing");
     tell(&mut scene, 1, 2);
+    assert_eq!(
+        (scene.sent(), scene.core.believed_view(P0)),
+        (vec![2], View(2)),
+        "what the old one hasn't served"
+    );
     scene.submit(b"").unwrap();
-    assert_eq!((scene.sent(), scene.core.believed_view(P0)), (vec![2], View(2)));
+    assert_eq!(scene.sent(), [2]);
+}
+
+/// A client that can't reach a primary waits its timeout each time. Were that taken for the cluster's latency, each wait
+/// would raise the next.
+#[test]
+fn waiting_for_a_primary_that_does_not_answer_makes_no_wait_longer() {
+    let mut scene = Scene::new(settings(4), 1);
+    for number in 1..=100 {
+        scene.submit(b"").unwrap();
+        assert_eq!(scene.sent(), [0]);
+        assert_eq!(scene.tick_after(300 * MS), [0, 1, 2, 3]);
+        scene.now = scene.now + 20 * MS;
+        [1, 2].iter().for_each(|replica| scene.answer(*replica, number, b""));
+        assert_eq!(scene.completed().len(), 1);
+    }
 }
 
 #[test]

@@ -40,7 +40,7 @@ proptest! {
                 }
                 Step::Wait(ms) => drop(scene.tick_after(ms * MS)),
                 Step::Link { replica, up: true } => scene.core.connected(ReplicaId(replica), P0, &mut scene.out),
-                Step::Link { replica, up: false } => scene.core.disconnected(ReplicaId(replica), P0),
+                Step::Link { replica, up: false } => scene.core.disconnected(ReplicaId(replica), P0, &mut scene.out),
             }
             for (number, result) in scene.completed() {
                 prop_assert_eq!(result, ok(TRUTH));
