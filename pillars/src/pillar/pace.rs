@@ -18,6 +18,8 @@ pub(super) struct Pace {
     owed: Seq,
     /// By pillar: in its present view f+1 replicas speak for a non-empty slot up to here.
     backed: BTreeMap<PillarId, Seq>,
+    /// The highest of both: up to here slots are owed because of what happened in this or another pillar.
+    demanded: Seq,
     /// The highest non-empty proposal of the own current primary.
     proposed: Seq,
     /// Since the last stable checkpoint: for how long other pillars' decided slots have waited for this one.
@@ -31,23 +33,19 @@ pub(super) struct Pace {
 impl Pace {
     /// Whether a pillar took something back.
     pub(super) fn demand(&mut self, demand: Demand) -> bool {
-        let before = self.demanded();
+        let before = self.demanded;
         match demand {
             Demand::Accepted(seq) => self.accepted = self.accepted.max(seq),
             Demand::Owed(seq) => self.owed = self.owed.max(seq),
             Demand::Backed(pillar, seq) => drop(self.backed.insert(pillar, seq)),
         }
-        self.demanded() < before
+        self.demanded = self.backed.values().copied().max().unwrap_or(Seq(0)).max(self.owed);
+        self.demanded < before
     }
 
     /// Up to here an empty slot may be proposed.
     pub(super) fn justified(&self) -> Seq {
-        self.accepted.max(self.demanded()).max(Seq(self.proposed.0.saturating_sub(1)))
-    }
-
-    /// Up to here slots are owed because of what happened in this or another pillar.
-    fn demanded(&self) -> Seq {
-        self.backed.values().copied().max().unwrap_or(Seq(0)).max(self.owed)
+        self.accepted.max(self.demanded).max(Seq(self.proposed.0.saturating_sub(1)))
     }
 
     /// A view ended: what its primary proposed is of no account.
@@ -89,7 +87,7 @@ impl Pillar {
     pub(super) fn owed_to(&self) -> Seq {
         let served = self.batches.is_empty() && self.passed.is_empty() && self.pending.is_empty();
         let pending = if served { Seq(0) } else { Seq(self.frontier.0 + 1) };
-        self.pace.demanded().max(self.pace.proposed).max(pending)
+        self.pace.demanded.max(self.pace.proposed).max(pending)
     }
 
     /// Looks whether a statement makes a non-empty slot owed, by this pillar and by the others.
@@ -140,7 +138,7 @@ impl Pillar {
     /// Whether f+1 replicas speak for a non-empty digest, of whom one is correct.
     fn is_backed(&self, seq: Seq, view: View, digest: Digest) -> bool {
         view == self.view
-            && seq > self.pace.demanded()
+            && seq > self.pace.demanded
             && seq <= self.high_watermark()
             && !self.is_empty_digest(digest)
             && self.log.get(seq).is_some_and(|slot| {
