@@ -21,7 +21,7 @@ pub(crate) struct Slot {
     pub(crate) former: Vec<Arc<Body>>,
     pub(crate) prepares: Votes,
     pub(crate) commits: Votes,
-    /// The prepared certificate of the highest view.
+    /// The prepared certificate of the highest view that has ended here.
     pub(crate) prepared: Option<Certificate>,
     /// The commit certificate; there is one only with its body.
     pub(crate) certificate: Option<Certificate>,
@@ -156,17 +156,23 @@ impl Slot {
         })
     }
 
-    /// Propose and 2f Prepares of others than the primary (`prepares` never holds the primary's: the decoder refuses it).
-    pub(crate) fn prepared_certificate(&self, quorum: usize) -> Option<Certificate> {
-        let proposal = self.proposal.as_ref()?;
-        let (view, digest) = (proposal.view, proposal.digest);
-        let propose = proposal.bundle.as_ref()?;
-        if 1 + self.prepares.count(view, digest) < quorum {
-            return None;
+    /// What is prepared: there are a Propose and 2f Prepares of others than the primary (`prepares` never holds the
+    /// primary's: the decoder refuses it).
+    pub(crate) fn prepared_digest(&self, quorum: usize) -> Option<Digest> {
+        let proposal = self.proposal.as_ref().filter(|p| p.bundle.is_some())?;
+        let count = 1 + self.prepares.count(proposal.view, proposal.digest);
+        (count >= quorum).then_some(proposal.digest)
+    }
+
+    /// Before the view ends: the certificate of what is prepared in it is kept.
+    pub(crate) fn keep_prepared(&mut self, quorum: usize) {
+        if self.stage < Stage::Prepared || self.prepared_digest(quorum).is_none() {
+            return;
         }
-        let prepares = self.prepares.for_digest(view, digest).map(|vote| &vote.bundle);
+        let Some(Proposal { view, digest, bundle: Some(propose) }) = &self.proposal else { return };
+        let prepares = self.prepares.for_digest(*view, *digest).map(|vote| &vote.bundle);
         let bundles = std::iter::once(propose).chain(prepares).take(quorum).map(Arc::clone).collect();
-        Some(Certificate { view, digest, bundles })
+        self.prepared = Some(Certificate { view: *view, digest: *digest, bundles });
     }
 
     /// The commit certificate, if 2f+1 Commits agree.

@@ -16,7 +16,7 @@ pub(crate) struct Votes {
 #[derive(Clone, Debug, Default)]
 struct Place {
     newest: Option<Vote>,
-    older: Option<Vote>,
+    older: Option<Box<Vote>>,
 }
 
 #[derive(Clone, Debug)]
@@ -68,10 +68,10 @@ impl Votes {
             return if same.digest == vote.digest { Cast::Repeated } else { Cast::Contradicts };
         }
         if place.newest.as_ref().is_some_and(|newest| newest.view > vote.view) {
-            place.older = Some(vote);
+            place.older = Some(Box::new(vote));
         } else {
             self.len += usize::from(place.newest.is_none());
-            place.older = place.newest.replace(vote);
+            place.older = place.newest.replace(vote).map(Box::new);
         }
         Cast::Counted
     }
@@ -89,11 +89,10 @@ impl Votes {
     /// Forgets the votes that `keep` doesn't want.
     pub(crate) fn retain(&mut self, keep: impl Fn(ReplicaId, &Vote) -> bool) {
         for (place, id) in self.places.iter_mut().zip(0..) {
-            for vote in [&mut place.newest, &mut place.older] {
-                vote.take_if(|vote| !keep(ReplicaId(id), vote));
-            }
+            place.newest.take_if(|vote| !keep(ReplicaId(id), vote));
+            place.older.take_if(|vote| !keep(ReplicaId(id), vote));
             if place.newest.is_none() {
-                place.newest = place.older.take();
+                place.newest = place.older.take().map(|vote| *vote);
             }
         }
         self.len = self.places.iter().filter(|place| place.newest.is_some()).count();
@@ -106,6 +105,6 @@ impl Votes {
 
 impl Place {
     fn votes(&self) -> impl Iterator<Item = &Vote> {
-        self.newest.iter().chain(&self.older)
+        self.newest.iter().chain(self.older.as_deref())
     }
 }

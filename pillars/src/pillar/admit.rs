@@ -160,7 +160,10 @@ impl Pillar {
                     .proposal
                     .as_ref()
                     .is_some_and(|p| (p.view, p.digest) == (view, digest) && p.bundle.is_some()),
-                Kind::Prepare => slot.stage >= Stage::Prepared || slot.prepares.holds(signer, view, digest),
+                Kind::Prepare => {
+                    (self.views.active && slot.stage >= Stage::Prepared)
+                        || slot.prepares.holds(signer, view, digest)
+                }
                 Kind::Commit => {
                     slot.is_decided()
                         || slot.commits.count(view, digest) >= quorum

@@ -38,6 +38,12 @@ impl Blame {
         config.view_timeout * (1 << self.doublings)
     }
 
+    /// Whether this pillar wasn't stepped for so long that it can't have run: with a timer running it is stepped twice in a
+    /// timeout.
+    fn slept(&self, passed: Duration, config: &Config) -> bool {
+        passed > config.view_timeout - config.view_timeout / 4
+    }
+
     /// Leaves of each timer only whether it runs.
     pub(super) fn forget_when(&mut self) {
         self.slot = self.slot.map(|_| Instant(0));
@@ -78,7 +84,7 @@ impl Pillar {
     /// Starts, restarts and stops the timers after a step.
     pub(super) fn watch_primary(&mut self, now: Now, frontier_before: Seq, out: &mut Vec<Output>) {
         let passed = now.instant.since(self.blame.stepped);
-        let slept = passed > self.config.view_timeout * 3 / 4;
+        let slept = self.blame.slept(passed, &self.config);
         self.blame.stepped = now.instant;
         if slept && self.blame.next_deadline().is_some_and(|at| at <= now.instant) {
             mark!("timers restarted after a pause");
@@ -105,14 +111,17 @@ impl Pillar {
             let told = self.pace.lags(passed, self.config.view_timeout / 4);
             out.extend(told.map(Output::Lag));
         }
-        let due = now.instant + self.blame.timeout(&self.config);
-        if self.owed_to() <= self.frontier {
-            self.blame.slot = None;
-        } else if moved > 0 || self.blame.slot.is_none() {
-            self.blame.slot = Some(due);
-        }
-        let since = |key| self.blame.request.filter(|(oldest, _)| *oldest == key).map_or(due, |(_, at)| at);
-        self.blame.request = self.pending.oldest().map(|key| (key, since(key)));
+        let due = || now.instant + self.blame.timeout(&self.config);
+        let slot = match self.blame.slot {
+            _ if self.owed_to() <= self.frontier => None,
+            Some(at) if moved == 0 => Some(at),
+            _ => Some(due()),
+        };
+        let request = self.pending.oldest().map(|key| match self.blame.request {
+            Some((oldest, at)) if oldest == key => (key, at),
+            _ => (key, due()),
+        });
+        (self.blame.slot, self.blame.request) = (slot, request);
     }
 
     /// The primary was found slow or wasteful by comparison.
@@ -130,7 +139,7 @@ impl Pillar {
     pub(super) fn blame_primary(&mut self, now: Now, out: &mut Vec<Output>) {
         let past = |at: Option<Instant>| at.is_some_and(|at| at <= now.instant);
         // What came while this replica didn't run is looked at first.
-        if now.instant.since(self.blame.stepped) > self.config.view_timeout * 3 / 4 {
+        if self.blame.slept(now.instant.since(self.blame.stepped), &self.config) {
             return;
         }
         if past(self.blame.slot) {

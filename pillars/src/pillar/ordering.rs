@@ -264,11 +264,9 @@ impl Pillar {
         };
         if self.views.active
             && slot.stage == Stage::Proposed
-            && let Some(certificate) = slot.prepared_certificate(quorum)
+            && let Some(digest) = slot.prepared_digest(quorum)
         {
             slot.stage = Stage::Prepared;
-            let digest = certificate.digest;
-            slot.prepared = Some(certificate);
             self.say(self.statement(Kind::Commit, seq, digest), out);
         }
         self.decide(now, seq, out);

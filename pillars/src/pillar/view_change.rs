@@ -72,6 +72,12 @@ impl Pillar {
 
     /// Stops work in the present view and waits for that of `view` to begin.
     pub(super) fn suspend(&mut self, now: Now, view: View, out: &mut Vec<Output>) {
+        if self.views.active {
+            let quorum = self.config.quorum();
+            for seq in (self.log.first().0..=self.log.end().0).map(Seq) {
+                self.log.get_mut(seq).into_iter().for_each(|slot| slot.keep_prepared(quorum));
+            }
+        }
         self.view = view;
         self.views.active = false;
         self.views.wanted.clear();
