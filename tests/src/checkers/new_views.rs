@@ -11,6 +11,8 @@ use super::{Check, name, violated};
 
 /// A VIEW-CHANGE in short: from where on, and what was prepared in which view.
 struct Left {
+    signer: ReplicaId,
+    to: (PillarId, View),
     stable: Seq,
     prepared: Vec<(Seq, View, Digest)>,
 }
@@ -31,14 +33,18 @@ pub(super) struct NewViews {
 impl NewViews {
     pub(super) fn left(&mut self, change: &ViewChange) {
         let prepared = change.prepared().iter().map(|slot| (slot.seq, slot.view, slot.digest)).collect();
-        self.left.insert(change.digest(), Left { stable: Seq(change.stable().0.0), prepared });
+        let (signer, to) = (change.signer(), (change.pillar(), change.view()));
+        self.left.insert(change.digest(), Left { signer, to, stable: Seq(change.stable().0.0), prepared });
     }
 
     pub(super) fn began(&mut self, new_view: &NewView, agreement: &Agreement) -> Check {
-        let named = new_view.changes().iter().map(|(_, digest)| self.left.get(digest));
+        let to = (new_view.pillar(), new_view.view());
+        let named = new_view.changes().iter().map(|(replica, digest)| {
+            self.left.get(digest).filter(|left| left.signer == *replica && left.to == to)
+        });
         // What nobody sent nobody can enter by.
         let Some(changes) = named.collect::<Option<Vec<_>>>() else { return Ok(()) };
-        let (pillar, view) = (new_view.pillar(), new_view.view());
+        let (pillar, view) = to;
         let chosen = choose(&changes);
         for (seq, (decided, body)) in agreement.all(pillar) {
             let again = chosen.slots.get(&seq).copied();

@@ -101,10 +101,15 @@ impl World {
     }
 
     fn crash(&mut self, length: Time) {
-        let down = self.replicas.iter().filter(|replica| replica.member.is_none()).count();
+        let down =
+            self.replicas.iter().filter(|replica| replica.member.is_none() || !replica.is_honest()).count();
         let replica = self.random.index(self.n());
         let stays_stuck = self.leads(replica) && !PRESENT.view_change;
-        if down >= self.options.f() || self.replicas[replica].member.is_none() || stays_stuck {
+        if down >= self.options.f()
+            || self.replicas[replica].member.is_none()
+            || stays_stuck
+            || !self.replicas[replica].is_honest()
+        {
             return;
         }
         self.replicas[replica].member = None;

@@ -16,6 +16,7 @@ mod replica;
 mod run;
 pub mod service;
 pub mod trace;
+mod turn;
 mod world;
 
 pub use batch::{Batch, Report};

@@ -7,6 +7,7 @@ use hypostyle_crypto::Suite;
 use super::network::NetworkOptions;
 use super::queue::{MICROSECOND, MILLISECOND, SECOND, Time};
 use super::random::Random;
+use crate::byzantine::Behaviour;
 
 /// All that a run depends on beside its seed.
 #[derive(Clone, Debug)]
@@ -61,6 +62,8 @@ pub struct Options {
     pub network: NetworkOptions,
     /// The faults.
     pub faults: FaultOptions,
+    /// Which replicas are adversaries, at most f, and what they do.
+    pub byzantine: Vec<(usize, Behaviour)>,
     /// How long anything may go wrong.
     pub safety: Time,
 }
@@ -106,8 +109,10 @@ impl Options {
         let view_timeout = random.pick(&[20, 50, 100, 200, 500]) * MILLISECOND;
         let threads = random.pick(&[(1, false), (1, false), (1, false), (1, true), (2, false), (3, true)]);
         let calm = random.chance(150);
+        let replicas = random.pick(&[4, 4, 4, 4, 4, 4, 7]);
+        let byzantine = if calm { Vec::new() } else { Self::adversaries(random, replicas) };
         Self {
-            replicas: random.pick(&[4, 4, 4, 4, 4, 4, 7]),
+            replicas,
             pillars,
             checkpoint_interval,
             window,
@@ -132,6 +137,7 @@ impl Options {
             think: random.pick(&[0, 0, 1, 10, 50]) * MILLISECOND,
             network: if calm { Self::good_network(random) } else { Self::bad_network(random) },
             faults: if calm { FaultOptions::default() } else { Self::bad_faults(random, view_timeout) },
+            byzantine,
             safety: random.within(500..=4000) * MILLISECOND,
         }
     }
@@ -166,6 +172,7 @@ impl Options {
             think: 0,
             network: Self::good_network(&mut random),
             faults: FaultOptions::default(),
+            byzantine: Vec::new(),
             safety: SECOND,
         }
     }
@@ -179,7 +186,15 @@ impl Options {
     /// Whether nothing goes wrong with replicas or network.
     #[must_use]
     pub fn is_fault_free(&self) -> bool {
-        self.faults.is_none() && self.network.loss == 0 && self.network.in_order
+        self.faults.is_none() && self.byzantine.is_empty() && self.network.loss == 0 && self.network.in_order
+    }
+
+    fn adversaries(random: &mut Random, replicas: u16) -> Vec<(usize, Behaviour)> {
+        let f = u64::from(replicas / 3);
+        let count = if random.chance(500) { random.within(1..=f) } else { 0 };
+        let count = usize::try_from(count).expect("few replicas");
+        let who = random.some_of(count, usize::from(replicas));
+        who.into_iter().map(|replica| (replica, Behaviour::draw(random))).collect()
     }
 
     fn good_network(random: &mut Random) -> NetworkOptions {

@@ -26,6 +26,8 @@ pub(super) enum Event {
     Client(usize),
     /// A frame comes to its end of a connection, unless that was cut since.
     Frame { wire: Wire, epoch: u32, payload: Bytes },
+    /// An adversary sends what it has kept back.
+    Late { wire: Wire, payload: Bytes },
     /// A connection comes up, unless it is or can't.
     Up(Wire),
     /// A fault strikes.

@@ -6,10 +6,12 @@ use hypostyle_app_api::{Instant, Now, Timestamp};
 
 use super::network::Endpoint;
 use super::queue::{SECOND, Time};
+use super::random::Random;
 use super::service::Service;
+use crate::byzantine::Byzantine;
 
 /// What has come for a replica since its last turn.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Arrival {
     Frame { from: Endpoint, pillar: u16, payload: Bytes },
     Connected { peer: Endpoint, pillar: u16 },
@@ -23,6 +25,35 @@ pub(super) struct SimReplica {
     /// When its next turn is scheduled: an event at any other time is stale.
     pub(super) turn_at: Option<Time>,
     pub(super) paused_until: Time,
+    /// Who speaks in its place, if it is an adversary.
+    pub(super) byzantine: Option<Byzantine>,
+    pub(super) twin: Option<Twin>,
+}
+
+/// A second copy of a replica, and who hears which of the two.
+pub(super) struct Twin {
+    pub(super) member: Member<Service>,
+    /// For each endpoint one bit for each copy.
+    pub(super) sides: Vec<u8>,
+}
+
+impl Twin {
+    /// Who hears whom changes now and then.
+    pub(super) fn turn_round(&mut self, random: &mut Random) {
+        if random.chance(5) {
+            self.sides.iter_mut().for_each(|sides| *sides = random.pick(&[1, 1, 2, 2, 3]));
+        }
+    }
+
+    pub(super) fn hears(&self, copy: u8, from: Endpoint) -> bool {
+        self.sides[from] & copy != 0
+    }
+}
+
+impl SimReplica {
+    pub(super) fn is_honest(&self) -> bool {
+        self.byzantine.is_none()
+    }
 }
 
 /// A clock that is off and goes wrong.

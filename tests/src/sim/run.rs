@@ -115,10 +115,10 @@ fn converge(world: &mut World) -> Check {
     if !equal && PRESENT.state_transfer {
         return Err(Violation { invariant: "convergence", what: places(world) });
     }
-    // Who has left a view alone goes on asking: fewer than f+1 move nobody.
+    // Who has left a view alone goes on asking: fewer than f+1 move nobody. And adversaries keep others awake.
     let views: BTreeSet<_> =
         members(world).flat_map(|member| member.progress().map(|p| (p.pillar, p.view))).collect();
-    if equal && views.len() == usize::from(world.options.pillars) {
+    if equal && world.options.byzantine.is_empty() && views.len() == usize::from(world.options.pillars) {
         world.checkers.traffic.idles();
         world.run_until(world.now + quiet, |_| false)?;
         world.checkers.traffic.idled()?;
@@ -135,11 +135,12 @@ fn no_view_change(world: &mut World) -> Check {
 }
 
 fn members(world: &World) -> impl Iterator<Item = &Member<Service>> {
-    world.replicas.iter().filter_map(|replica| replica.member.as_ref())
+    world.replicas.iter().filter(|replica| replica.is_honest()).filter_map(|replica| replica.member.as_ref())
 }
 
 fn state(world: &mut World, index: usize) -> Option<(u64, Digest)> {
-    let (position, digest) = world.replicas[index].member.as_mut()?.state();
+    let replica = &mut world.replicas[index];
+    let (position, digest) = replica.member.as_mut().filter(|_| replica.byzantine.is_none())?.state();
     Some((position.0, digest))
 }
 

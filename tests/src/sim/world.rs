@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hypostyle::simulation::{Member, MemberOutput, frame_limits};
+use hypostyle::simulation::{Member, frame_limits};
 use hypostyle_app_api::{ClientId, PillarId, ReplicaId};
 use hypostyle_crypto::Identity;
-use hypostyle_pillars::message::{FrameLimits, Message, PeerFrame};
-use hypostyle_pillars::{Source, Target};
+use hypostyle_pillars::message::FrameLimits;
 
 use super::client::SimClient;
 use super::cluster::Cluster;
@@ -16,9 +15,10 @@ use super::network::{Endpoint, Network, Wire};
 use super::options::Options;
 use super::queue::{Event, Queue, Time};
 use super::random::Random;
-use super::replica::{Arrival, Clock, SimReplica};
+use super::replica::{Arrival, Clock, SimReplica, Twin};
 use super::service::Service;
 use super::trace::Trace;
+use crate::byzantine::{Behaviour, Byzantine, Casting};
 use crate::checkers::{Check, Checkers};
 
 pub(super) struct World {
@@ -38,7 +38,7 @@ pub(super) struct World {
 }
 
 /// What a turn takes at least.
-const TURN_MIN: Time = 1_000;
+pub(super) const TURN_MIN: Time = 1_000;
 
 impl World {
     pub(super) fn new(options: Options, random: Random, prints: bool) -> Self {
@@ -103,6 +103,10 @@ impl World {
                 Ok(())
             }
             Event::Frame { wire, epoch, payload } => self.deliver(wire, epoch, payload),
+            Event::Late { wire, payload } => {
+                self.send(wire.from, wire.to, PillarId(wire.pillar), payload);
+                Ok(())
+            }
             Event::Up(wire) => self.connect(wire),
             Event::Fault => self.strike(),
             Event::Heal => {
@@ -179,129 +183,7 @@ impl World {
         }
     }
 
-    fn turn(&mut self, replica: usize) -> Check {
-        let now = self.now;
-        let state = &mut self.replicas[replica];
-        if state.turn_at != Some(now) {
-            return Ok(());
-        }
-        state.turn_at = None;
-        if state.paused_until > now {
-            self.wake(replica, now);
-            return Ok(());
-        }
-        let Some(mut member) = state.member.take() else { return Ok(()) };
-        let clock = state.clock.now(now);
-        let arrivals = std::mem::take(&mut state.inbox);
-        let mut waiting = Vec::new();
-        let mut refused = Vec::new();
-        for arrival in arrivals {
-            match arrival {
-                Arrival::Connected { peer, pillar } => {
-                    member.connected(clock, PillarId(pillar), replica_id(peer))
-                }
-                Arrival::Frame { from, pillar, payload } if from < self.replicas.len() => {
-                    if let Err(reason) =
-                        member.peer_frame(clock, PillarId(pillar), replica_id(from), &payload)
-                    {
-                        refused.push((from, pillar, reason));
-                    }
-                }
-                // As the shell does: while requests gather faster than they are ordered, clients wait.
-                Arrival::Frame { pillar, .. } if member.is_congested(PillarId(pillar)) => {
-                    waiting.push(arrival)
-                }
-                Arrival::Frame { from, pillar, payload } => {
-                    let client = client_id(from - self.replicas.len());
-                    if let Err(reason) = member.client_frame(clock, PillarId(pillar), client, &payload) {
-                        refused.push((from, pillar, reason));
-                    }
-                }
-            }
-        }
-        let random = &mut self.random;
-        member.turn(clock, &mut |choices| random.index(choices));
-        let outputs: Vec<_> = member.outputs().collect();
-        self.replicas[replica].inbox = waiting;
-        for (from, pillar, reason) in refused {
-            self.trace
-                .tell(now, format_args!("{} refuses {}: {reason}", self.name(replica), self.name(from)));
-            self.cut(Wire { from, to: replica, pillar });
-        }
-        for output in outputs {
-            self.perform(replica, output)?;
-        }
-        self.checkers.turned(replica_id(replica), &member)?;
-        let next = member.next_deadline();
-        self.replicas[replica].member = Some(member);
-        if let Some(deadline) = next {
-            let pause = TURN_MIN + self.random.below(self.options.turn);
-            let at = self.replicas[replica].clock.time_of(deadline).max(now + pause);
-            self.wake(replica, at);
-        }
-        Ok(())
-    }
-
-    fn perform(&mut self, replica: usize, output: MemberOutput) -> Check {
-        match output {
-            MemberOutput::Decided(decided) => {
-                self.trace.tell(
-                    self.now,
-                    format_args!(
-                        "r{replica} decides p{} s{} {:?}",
-                        decided.pillar,
-                        decided.seq,
-                        decided.body.digest()
-                    ),
-                );
-                self.checkers.decided(replica_id(replica), &decided)
-            }
-            MemberOutput::ToPeers { pillar, to: Target::Peer(peer), payload } => {
-                self.send_peer(replica, peer.index(), pillar, payload);
-                Ok(())
-            }
-            MemberOutput::ToPeers { pillar, to: Target::Peers, payload } => {
-                self.heard(true, &payload)?;
-                for peer in (0..self.n()).filter(|peer| *peer != replica) {
-                    self.send_peer(replica, peer, pillar, payload.clone());
-                }
-                Ok(())
-            }
-            MemberOutput::ToClient { pillar, client, payload } => {
-                self.send(replica, self.n() + client.index(), pillar, payload);
-                Ok(())
-            }
-            MemberOutput::Close { pillar, source, .. } => {
-                let from = match source {
-                    Source::Peer(peer) => peer.index(),
-                    Source::Client(client) => self.n() + client.index(),
-                };
-                self.cut(Wire { from, to: replica, pillar: pillar.0 });
-                Ok(())
-            }
-        }
-    }
-
-    /// A replica has said something of its own.
-    fn heard(&mut self, honest: bool, payload: &Bytes) -> Check {
-        let signed = [PeerFrame::BUNDLE, PeerFrame::VIEW_CHANGE, PeerFrame::NEW_VIEW];
-        if !payload.first().is_some_and(|kind| signed.contains(kind)) {
-            return Ok(());
-        }
-        match PeerFrame::decode(payload, &self.limits) {
-            Ok(PeerFrame::Message(Message::Bundle(bundle))) => self.checkers.said(honest, &bundle),
-            Ok(PeerFrame::Message(Message::ViewChange(change))) => self.checkers.left(honest, &change),
-            Ok(PeerFrame::Message(Message::NewView(new_view))) => self.checkers.began(&new_view),
-            _ => Ok(()),
-        }
-    }
-
-    fn send_peer(&mut self, from: usize, to: usize, pillar: PillarId, payload: Bytes) {
-        self.checkers.traffic.frames += 1;
-        self.send(from, to, pillar, payload);
-    }
-
-    fn send(&mut self, from: Endpoint, to: Endpoint, pillar: PillarId, payload: Bytes) {
+    pub(super) fn send(&mut self, from: Endpoint, to: Endpoint, pillar: PillarId, payload: Bytes) {
         let World { network, random, queue, now, .. } = self;
         network.send(*now, random, Wire { from, to, pillar: pillar.0 }, payload, queue);
     }
@@ -352,7 +234,22 @@ impl World {
         let rate = 1_000_000 - drift / 2 + self.random.below(drift + 1);
         let clock = Clock { rate, ahead: self.random.below(faults.skew + 1) };
         let member = self.new_member(id);
-        SimReplica { member: Some(member), clock, inbox: Vec::new(), turn_at: None, paused_until: 0 }
+        let behaviour = self.options.byzantine.iter().find(|(replica, _)| *replica == id);
+        let behaviour = behaviour.map(|(_, behaviour)| *behaviour);
+        let casting = Casting {
+            me: replica_id(id),
+            identity: Arc::clone(&self.cluster.replicas[id]),
+            limits: self.limits.clone(),
+            clients: self.options.clients,
+            view_timeout: self.options.view_timeout,
+            pillars: self.options.pillars,
+        };
+        let byzantine = behaviour.map(|behaviour| Byzantine::new(casting, behaviour, &mut self.random));
+        let everybody = usize::from(self.options.replicas) + self.options.clients;
+        let twin = (behaviour == Some(Behaviour::Twins))
+            .then(|| Twin { member: self.new_member(id), sides: vec![3; everybody] });
+        let (inbox, turn_at, paused_until) = (Vec::new(), None, 0);
+        SimReplica { member: Some(member), clock, inbox, turn_at, paused_until, byzantine, twin }
     }
 
     pub(super) fn new_member(&self, id: usize) -> Member<Service> {

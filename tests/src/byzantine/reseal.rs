@@ -1,0 +1,57 @@
+//! An adversary signs whatever it likes with its own key: the content of a message, however wrong, under a seal of its
+//! own.
+
+use hypostyle_app_api::{Digest, PillarId, ReplicaId};
+use hypostyle_crypto::{Entry, Identity, Seal, Tag, merkle, sha256};
+
+use super::fields::{Field, Type};
+
+/// Puts a changed message under a new seal of `me`, where its content begins with a seal at all. `fields` are those of
+/// the message before it was changed.
+pub(super) fn reseal(
+    kind: Type,
+    changed: &[u8],
+    fields: &[Field],
+    me: ReplicaId,
+    identity: &Identity,
+) -> Vec<u8> {
+    let Some(sealed) = fields.iter().find(|field| field.name == "seal signer") else {
+        return changed.to_vec();
+    };
+    let content = &changed[1..sealed.at.start];
+    let pillar = content.get(2..4).map_or(0, |bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
+    let (pillar, tagged) = (PillarId(pillar), |tag: &[u8; 16]| sha256(&[tag, content]));
+    let entry = match kind {
+        Type::Bundle => Entry::Bundle { pillar, digest: tagged(b"hypostyle bundle") },
+        Type::ViewChange => Entry::ViewChange { pillar, digest: tagged(b"hypo/view-change") },
+        Type::NewView => Entry::NewView { pillar, digest: tagged(b"hypo/new-view\0\0\0") },
+        Type::Reply => return reseal_reply(changed, fields, me, identity),
+        _ => return changed.to_vec(),
+    };
+    let mut bytes = changed[..sealed.at.start].to_vec();
+    seal(me, identity, entry).encode(&mut bytes);
+    bytes
+}
+
+/// The group becomes the only leaf of a tree.
+fn reseal_reply(changed: &[u8], fields: &[Field], me: ReplicaId, identity: &Identity) -> Vec<u8> {
+    let start = |name| fields.iter().find(|field| field.name == name).map(|field| field.at.start);
+    let (Some(group), Some(index), Some(rest)) = (start("signer"), start("index"), start("attachments"))
+    else {
+        return changed.to_vec();
+    };
+    let root = merkle::leaf(&changed[group..index]);
+    let mut bytes = changed[..index].to_vec();
+    bytes.extend_from_slice(&0u32.to_le_bytes());
+    bytes.extend_from_slice(&1u32.to_le_bytes());
+    bytes.push(0);
+    seal(me, identity, Entry::Replies { root }).encode(&mut bytes);
+    bytes.extend_from_slice(&changed[rest..]);
+    bytes
+}
+
+pub(super) fn seal(me: ReplicaId, identity: &Identity, entry: Entry) -> Seal {
+    let entries = vec![entry];
+    let content: Digest = Seal::content(me, &entries);
+    Seal { signer: me, signature: identity.sign(Tag::Seal, &content), entries }
+}
