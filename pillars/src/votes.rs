@@ -11,8 +11,8 @@ pub(crate) struct Votes {
     len: usize,
 }
 
-/// Of each replica its vote of the highest view, and the one that came last of a lower view: a certificate of an earlier
-/// view must count though some of its voters have gone on.
+/// Of each replica its vote of the highest view, and the one that came last of a lower view or against the first: a
+/// certificate must count though some of its voters have gone on, and though a faulty one has told others otherwise.
 #[derive(Clone, Debug, Default)]
 struct Place {
     newest: Option<Vote>,
@@ -64,8 +64,13 @@ impl Votes {
         let Some(place) = self.places.get_mut(replica.index()) else {
             return Cast::Repeated;
         };
-        if let Some(same) = place.votes().find(|old| old.view == vote.view) {
-            return if same.digest == vote.digest { Cast::Repeated } else { Cast::Contradicts };
+        if place.votes().any(|old| (old.view, old.digest) == (vote.view, vote.digest)) {
+            return Cast::Repeated;
+        }
+        if place.votes().any(|old| old.view == vote.view) {
+            // Others may have counted this one: kept too, or the first would shut out their certificate.
+            place.older = Some(vote);
+            return Cast::Contradicts;
         }
         if place.newest.as_ref().is_some_and(|newest| newest.view > vote.view) {
             place.older = Some(Box::new(vote));

@@ -1,6 +1,10 @@
 //! The simulator in small: some seeds hold every invariant, and a seed is a run.
 
-use hypostyle_tests::sim::{self, Batch, Options, Random};
+use std::collections::BTreeSet;
+
+use hypostyle_tests::byzantine::{FIELDS, Mutator, Strategy};
+use hypostyle_tests::sim::{self, Batch, MARKS, Options, Random};
+use hypostyle_tests::source::rust_files;
 
 /// Seeds of one budget. `cargo sim run` runs more, faster.
 const SEEDS: u64 = 20;
@@ -26,6 +30,24 @@ fn a_seed_gives_the_same_run_twice() {
         assert_eq!((first.trace, first.steps, first.time), (second.trace, second.steps, second.time));
         assert!(first.steps > 100 && first.trace != sim::run(seed + 1000, false).trace);
     }
+}
+
+#[test]
+fn every_mark_is_listed_and_every_listed_mark_is_there() {
+    let folders = ["pillars/src", "engine/src", "crypto/src", "net/src"];
+    let files: Vec<_> = folders.iter().flat_map(|folder| rust_files(folder)).collect();
+    let calls = files.iter().flat_map(|file| file.text.split("mark!(\"").skip(1));
+    let there: BTreeSet<&str> = calls.filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(there, MARKS.iter().copied().collect());
+}
+
+#[test]
+fn there_are_enough_ways_to_be_byzantine() {
+    let strategies: BTreeSet<_> = Strategy::ALL.into_iter().collect();
+    assert!(strategies.len() == Strategy::ALL.len() && strategies.len() >= 20);
+    let mutated: BTreeSet<_> = Mutator::all().iter().map(|m| (m.message, m.field)).collect();
+    let fields: usize = FIELDS.iter().map(|(_, names)| names.len()).sum();
+    assert!(Mutator::all().len() >= 100 && mutated.len() == fields, "every field of every message is mutated");
 }
 
 /// The same in debug and release: a number of each build would do, and this one is compared in both.

@@ -160,8 +160,8 @@ impl Pillar {
             _ => slot.propose(vote.view, vote.digest, bundle),
         };
         match cast {
-            Cast::Contradicts => return self.reject(signer, Rejected::Equivocation, out),
             Cast::Repeated => return,
+            Cast::Contradicts => self.reject(signer, Rejected::Equivocation, out),
             Cast::Counted => {}
         }
         self.find_body(statement.seq);

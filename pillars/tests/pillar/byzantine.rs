@@ -132,6 +132,26 @@ fn commits_of_two_replicas_sent_again_and_again_decide_nothing() {
     assert_eq!(cluster.frontier(1, 0), 0);
 }
 
+/// Found by the simulator: the first of two Commits stayed, and shut out the certificate that the others had.
+#[test]
+fn a_certificate_counts_though_one_of_its_voters_told_this_replica_otherwise_first() {
+    let mut cluster = played();
+    let bodies = [cluster.keys.body(Timestamp(1), &[1]), cluster.keys.body(Timestamp(2), &[2])];
+    cluster.isolated = [ReplicaId(2), ReplicaId(3)].into();
+    let lie = say(&cluster, 0, Kind::Commit, 1, bodies[1].digest());
+    cluster.inject(0, 1, 0, lie);
+    cluster.run();
+    cluster.inject(0, 1, 0, body_frame(&bodies[0]));
+    let proposal = say(&cluster, 0, Kind::Propose, 1, bodies[0].digest());
+    cluster.inject(0, 1, 0, proposal);
+    for signer in [2, 3, 0] {
+        let commit = say(&cluster, signer, Kind::Commit, 1, bodies[0].digest());
+        cluster.inject(signer, 1, 0, commit);
+    }
+    cluster.run();
+    assert_eq!(cluster.frontier(1, 0), 1);
+}
+
 #[test]
 fn a_gap_in_the_proposals_is_not_prepared_until_it_is_filled() {
     let mut cluster = played();

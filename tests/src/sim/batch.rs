@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use super::marks::MARKS;
 use super::run::Outcome;
 
 /// Seeds to run.
@@ -66,6 +67,12 @@ impl Batch {
 }
 
 impl Report {
+    /// Marks that no run came by.
+    #[must_use]
+    pub fn unhit_marks(&self) -> Vec<&'static str> {
+        MARKS.iter().copied().filter(|name| !self.marks.contains_key(name)).collect()
+    }
+
     fn add(&mut self, outcome: Outcome, marks: BTreeMap<&'static str, u64>) {
         self.seeds += 1;
         self.steps += outcome.steps;

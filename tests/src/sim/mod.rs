@@ -7,6 +7,7 @@ mod client;
 mod cluster;
 mod describe;
 mod faults;
+mod marks;
 mod network;
 mod options;
 mod panics;
@@ -20,6 +21,7 @@ mod turn;
 mod world;
 
 pub use batch::{Batch, Report};
+pub use marks::MARKS;
 pub use network::NetworkOptions;
 pub use options::{FaultOptions, Options};
 pub use panics::keep_panics;

@@ -53,6 +53,7 @@ pub(crate) fn print_json(report: &Report, cpu: Duration) {
         "seeds_per_cpu_second": report.seeds as f64 / cpu.as_secs_f64(),
         "violations": report.failed.len(),
         "marks": report.marks,
+        "unhit_marks": report.unhit_marks(),
     });
     println!("{object}");
 }

@@ -1,0 +1,36 @@
+//! The rare paths of the cores that runs are to come through. `tests/tests/simulator.rs` compares the list with the
+//! sources.
+
+/// The name of every coverage mark.
+pub const MARKS: &[&str] = &[
+    "a NEW-VIEW names VIEW-CHANGEs that are missing",
+    "a VIEW-CHANGE of an earlier incarnation",
+    "a gap is filled with the empty body",
+    "a new primary fetches bodies before it begins",
+    "a new primary is blamed",
+    "a prepared slot is proposed again",
+    "a primary departs from its NEW-VIEW",
+    "a primary is blamed for a request",
+    "a primary is blamed for a slot",
+    "a slow or wasteful primary is deposed",
+    "began a view",
+    "entered a view without having left for it",
+    "joined f+1 that left",
+    "left a view",
+    "timers restarted after a pause",
+    "transfer: a telling differs",
+    "transfer: caught up without it",
+    "transfer: chunk overdue",
+    "transfer: chunk refused",
+    "transfer: chunk reused",
+    "transfer: donor switched",
+    "transfer: installed",
+    "transfer: more decided than is kept",
+    "transfer: own state has diverged",
+    "transfer: retargeted",
+    "transfer: round missed",
+    "transfer: snapshot taken standing still",
+    "transfer: started",
+    "transfer: state not taken over",
+    "transfer: two askers share a snapshot",
+];
