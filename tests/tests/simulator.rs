@@ -47,7 +47,10 @@ fn there_are_enough_ways_to_be_byzantine() {
     assert!(strategies.len() == Strategy::ALL.len() && strategies.len() >= 20);
     let mutated: BTreeSet<_> = Mutator::all().iter().map(|m| (m.message, m.field)).collect();
     let fields: usize = FIELDS.iter().map(|(_, names)| names.len()).sum();
-    assert!(Mutator::all().len() >= 100 && mutated.len() == fields, "every field of every message is mutated");
+    assert!(
+        Mutator::all().len() >= 100 && mutated.len() == fields,
+        "every field of every message is mutated"
+    );
 }
 
 /// The same in debug and release: a number of each build would do, and this one is compared in both.

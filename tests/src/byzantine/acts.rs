@@ -53,7 +53,7 @@ impl Byzantine {
                 })
             }
             Strategy::PrimaryPrepares => self.with(payload, |_, s| {
-                (s.kind == Kind::Propose).then(|| Statement { kind: Kind::Prepare, ..*s })
+                (s.kind == Kind::Propose).then_some(Statement { kind: Kind::Prepare, ..*s })
             }),
             Strategy::BodiesToFew => keeps(is(PeerFrame::BODY) && to != self.victim),
             Strategy::LyingStatus => vec![now(self.lie(payload))],
@@ -84,7 +84,7 @@ impl Byzantine {
             Strategy::Flood => (0..5).map(|delay| Sent { delay, payload: payload.clone() }).collect(),
             Strategy::Reorders => self.reorder(payload),
             Strategy::VotesForAll => self.with(payload, |_, s| {
-                (s.kind == Kind::Prepare).then(|| Statement { kind: Kind::Commit, ..*s })
+                (s.kind == Kind::Prepare).then_some(Statement { kind: Kind::Commit, ..*s })
             }),
         }
     }
