@@ -164,7 +164,11 @@ impl Pillar {
             Cast::Contradicts => self.reject(signer, Rejected::Equivocation, out),
             Cast::Counted => {}
         }
-        self.find_body(statement.seq);
+        if statement.kind == Kind::Propose
+            || self.log.get(statement.seq).is_some_and(|slot| slot.body.is_none())
+        {
+            self.find_body(statement.seq);
+        }
         self.note_demand(statement, out);
         self.advance_slot(now, statement.seq, out);
     }
