@@ -69,7 +69,7 @@ impl Votes {
         }
         if place.votes().any(|old| old.view == vote.view) {
             // Others may have counted this one: kept too, or the first would shut out their certificate.
-            place.older = Some(vote);
+            place.older = Some(Box::new(vote));
             return Cast::Contradicts;
         }
         if place.newest.as_ref().is_some_and(|newest| newest.view > vote.view) {
