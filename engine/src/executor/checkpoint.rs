@@ -144,6 +144,14 @@ impl Checkpoints {
         &self.told
     }
 
+    /// The highest round that f+1 replicas have voted for.
+    #[must_use]
+    pub fn told_by_some_correct(&self) -> Round {
+        let mut told = self.told.clone();
+        told.sort_unstable();
+        told[told.len() - 1 - self.faults]
+    }
+
     /// This replica took over the state after `round`, or in the middle of the next: what it had executed before doesn't
     /// count any more.
     pub fn installed(&mut self, round: Round, out: &mut Vec<Output>) {
@@ -263,9 +271,7 @@ impl Checkpoints {
     }
 
     fn look_behind(&mut self, out: &mut Vec<Output>) {
-        let mut told = self.told.clone();
-        told.sort_unstable();
-        let round = told[told.len() - 1 - self.faults];
+        let round = self.told_by_some_correct();
         if round.0 > self.executed.0.saturating_add(self.window) && round > self.behind {
             self.behind = round;
             out.push(Output::Behind { round });

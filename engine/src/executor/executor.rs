@@ -144,7 +144,7 @@ impl<A: Application> Executor<A> {
         self.groups.finish(&mut out.replies);
         self.allowance.renew();
         self.touched.finish(&self.table, &mut out.floors);
-        !self.is_halted() && self.merge.is_ready()
+        self.is_ready()
     }
 
     /// [`Executor::run`] returns after `round`, whatever its budget, so that a snapshot can be taken there.
@@ -192,6 +192,18 @@ impl<A: Application> Executor<A> {
     #[must_use]
     pub fn is_halted(&self) -> bool {
         self.halt.is_some()
+    }
+
+    /// Whether the next slot is there to be executed.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.is_halted() && self.merge.is_ready()
+    }
+
+    /// The highest round that f+1 replicas have voted for.
+    #[must_use]
+    pub fn told_by_some_correct(&self) -> Round {
+        self.checkpoints.told_by_some_correct()
     }
 
     /// The highest round that each replica is known to have executed.

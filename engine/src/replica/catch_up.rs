@@ -1,4 +1,6 @@
-use hypostyle_app_api::{Instant, Now, PillarId, Position, ReplicaId, Seq};
+use std::time::Duration;
+
+use hypostyle_app_api::{Instant, Now, PillarId, Position, ReplicaId, Round, Seq};
 use hypostyle_pillars::Decided;
 use hypostyle_probe::mark;
 
@@ -22,7 +24,14 @@ pub(crate) struct CatchUp {
     /// Messages go out over the pillars' links in turn, so that one that is down stops nothing.
     links: u16,
     divergences: u64,
+    /// f+1 replicas are further ahead than the window; since when nothing can be executed here.
+    behind: Option<Option<Instant>>,
+    window: u64,
+    patience: Duration,
 }
+
+/// A replica that lags and can't execute waits for the fourth part of `view_timeout`: its peers may have what it lacks.
+const STUCK: u32 = 4;
 
 impl CatchUp {
     pub(crate) fn new(cluster: &ClusterConfig, me: ReplicaId) -> Self {
@@ -35,6 +44,9 @@ impl CatchUp {
             notices: Vec::new(),
             links: 0,
             divergences: 0,
+            behind: None,
+            window: u64::from(cluster.window),
+            patience: cluster.view_timeout / STUCK,
         }
     }
 
@@ -76,8 +88,22 @@ impl CatchUp {
     }
 
     /// f+1 replicas are further ahead than the window.
-    pub(crate) fn behind<A: Application>(&mut self, now: Now, executor: &Executor<A>) {
-        if !self.is_open() {
+    pub(crate) fn behind(&mut self) {
+        self.behind.get_or_insert(None);
+    }
+
+    /// Begins a transfer when this replica lags by more than the window and has nothing to execute: at once when its peers
+    /// keep no more what comes next.
+    fn look_behind<A: Application>(&mut self, now: Now, executor: &Executor<A>) {
+        let Some(stuck) = &mut self.behind else { return };
+        let reach = Round(executor.position().0 / u64::from(self.pillars) + self.window);
+        if executor.told_by_some_correct() <= reach {
+            self.behind = None;
+        } else if executor.is_ready() {
+            *stuck = None;
+        } else if executor.stable().0 > reach
+            || *stuck.get_or_insert(now.instant) + self.patience <= now.instant
+        {
             self.begin(now, executor);
         }
     }
@@ -92,7 +118,7 @@ impl CatchUp {
     }
 
     fn begin<A: Application>(&mut self, now: Now, executor: &Executor<A>) {
-        self.notices.push(StateNotice::Transferring);
+        self.behind = None;
         self.transfer.begin(now, executor.told(), self.least(executor));
     }
 
@@ -122,11 +148,17 @@ impl CatchUp {
             self.transfer.written(instant, ticket, image);
         }
         self.transfer.tick(instant);
-        self.install(now, executor, out)
+        let installed = self.install(now, executor, out);
+        if !self.is_open() && !installed {
+            self.look_behind(now, executor);
+        }
+        self.notices.extend(self.transfer.asked_above().map(StateNotice::Transferring));
+        installed
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.transfer.next_deadline()
+        let stuck = self.behind.flatten().filter(|_| !self.is_open()).map(|since| since + self.patience);
+        stuck.into_iter().chain(self.transfer.next_deadline()).min()
     }
 
     pub(crate) fn notices(&mut self) -> std::vec::Drain<'_, StateNotice> {

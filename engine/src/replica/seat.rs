@@ -220,7 +220,7 @@ impl<A: Application> Seat<A> {
             }
             Output::Behind { round } => {
                 tracing::warn!(%round, "this replica is behind by more than the window");
-                self.catch_up.behind(now, &self.executor);
+                self.catch_up.behind();
             }
         }
     }

@@ -26,6 +26,8 @@ pub(super) struct Asker {
     older: Vec<Option<(Digest, Bytes)>>,
     /// Who sent a chunk that doesn't verify.
     liars: Box<[bool]>,
+    /// The round above which the latest question lies.
+    pub(super) asked_above: Option<Round>,
     pub(super) counters: AskerCounters,
 }
 
@@ -55,6 +57,8 @@ struct Attempt {
     id: u64,
     /// c.
     round: Round,
+    /// How far some correct replica had come when it was asked, if that is known from answers of just before.
+    base: Option<Round>,
     /// A state at a lower position is of no use.
     least: Position,
     asked_at: Instant,
@@ -91,6 +95,7 @@ impl Asker {
             known: vec![Round(0); replicas].into(),
             older: Vec::new(),
             liars: vec![false; replicas].into(),
+            asked_above: None,
             counters: AskerCounters::default(),
             settings,
         }
@@ -259,11 +264,23 @@ impl Asker {
     fn ask(&mut self, now: Instant, least: Position, out: &mut Outgoing) {
         self.last_id += 1;
         self.pause = None;
-        let (id, round) = (self.last_id, self.round());
+        let (id, round, base) = (self.last_id, self.round(), self.executed_by_some_correct());
+        // Slots up to there are looked for no more.
+        let least = least.max(Position(base.0 * u64::from(self.settings.pillars)));
+        self.asked_above = Some(base);
         let peers = vec![Peer::default(); usize::from(self.settings.replicas)].into();
         let (answers_by, again_at) = (Some(now + self.settings.patience / 2), now + self.settings.patience);
-        let attempt =
-            Attempt { id, round, least, asked_at: now, answers_by, again_at, peers, fetching: None };
+        let attempt = Attempt {
+            id,
+            round,
+            base: None,
+            least,
+            asked_at: now,
+            answers_by,
+            again_at,
+            peers,
+            fetching: None,
+        };
         self.attempt = Some(attempt);
         out.extend(self.settings.peers().map(|peer| (peer, TransferMessage::Ask { id, round })));
     }
@@ -320,13 +337,19 @@ impl Asker {
         let ahead =
             peers().filter(|peer| peer.position.is_some_and(|position| position < end)).count() >= weak;
         let late = attempt.asked_at + ATTEMPT * patience <= now && !ahead;
-        let differ = !possible && attempt.asked_at + 2 * patience <= now && tellings().count() >= weak;
+        let told = peers().any(|peer| peer.telling.is_some());
+        let differ = !possible && told && attempt.asked_at + 2 * patience <= now;
         if missed || late {
             mark!("transfer: round missed");
-            self.margin = (2 * self.margin).min(4 * self.settings.window);
+            // As far as they came while the question and its answers were under way, and half as much again.
+            let came =
+                attempt.base.map_or(0, |base| self.executed_by_some_correct().0.saturating_sub(base.0));
+            self.margin = (2 * self.margin).max(came + came / 2).min(4 * self.settings.window);
         }
         if missed || late || differ {
             self.retarget(now, out);
+            let known = self.executed_by_some_correct();
+            self.attempt.iter_mut().for_each(|attempt| attempt.base = missed.then_some(known));
         }
     }
 

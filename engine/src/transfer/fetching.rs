@@ -29,7 +29,7 @@ struct Donor {
     replica: ReplicaId,
     /// Chunks asked for, and when.
     asked: Vec<(u32, Instant)>,
-    /// How often it let the time pass.
+    /// How often it let the time pass since it last sent a chunk.
     strikes: u32,
 }
 
@@ -58,15 +58,17 @@ pub(super) enum Outcome {
 /// Chunks of snapshots that were given up, by index.
 type Older = [Option<(Digest, Bytes)>];
 
-/// A donor that lets the time pass so often is given up.
-const STRIKES: u32 = 3;
+/// A chunk is asked of another donor after the 4th part of `view_timeout`: a full queue may have lost it.
+const OVERDUE: u32 = 4;
+/// A donor that lets that time pass so often, and sends nothing meanwhile, is given up.
+const STRIKES: u32 = 6;
 
 impl Fetching {
     pub(super) fn new(settings: &TransferSettings, telling: Telling) -> Self {
         let count = chunks_in(telling.length).expect("a telling is checked when it is decoded");
         Self {
             telling,
-            patience: settings.patience,
+            patience: settings.patience / OVERDUE,
             chunks: vec![None; count as usize],
             left: count as usize,
             unasked: (0..count).collect(),
@@ -130,7 +132,10 @@ impl Fetching {
         }
         self.chunks[place] = Some(chunk);
         self.left -= 1;
-        self.donors.iter_mut().for_each(|donor| donor.asked.retain(|(asked, _)| asked != index));
+        for donor in &mut self.donors {
+            donor.asked.retain(|(asked, _)| asked != index);
+            donor.strikes *= u32::from(donor.replica != from);
+        }
         self.ask(now, older, out);
         if reused {
             mark!("transfer: chunk reused");

@@ -107,6 +107,11 @@ impl Transfer {
         self.asker.begin(now.instant, now.wall.0, least, &mut self.out);
     }
 
+    /// When another snapshot was asked for since the last call: the state will hold at least this round.
+    pub fn asked_above(&mut self) -> Option<Round> {
+        self.asker.asked_above.take()
+    }
+
     /// A peer says something.
     pub fn message(&mut self, now: Instant, from: ReplicaId, message: TransferMessage) {
         if from == self.settings.me || from.0 >= self.settings.replicas {

@@ -99,7 +99,7 @@ impl Pillar {
             }
             return;
         }
-        let moved = self.frontier.0 - frontier_before.0;
+        let moved = self.frontier.0.saturating_sub(frontier_before.0);
         self.blame.decided(moved, &self.config);
         let lags = self.frontier < self.settled();
         if self.leads() || !self.voting || lags || self.frontier >= self.last_acted_on() {

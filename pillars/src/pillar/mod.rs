@@ -159,7 +159,7 @@ impl Pillar {
             }
             Input::Stable(stable) => self.on_stable(now, stable, out),
             Input::Executed(executed) => self.on_executed(now, &executed, out),
-            Input::Transferring => self.on_transferring(),
+            Input::Transferring(seq) => self.on_transferring(seq, out),
             Input::Installed(seq) => self.on_installed(now, seq, out),
             Input::Voting(voting) => {
                 self.voting = voting;
@@ -298,16 +298,20 @@ impl Pillar {
         }
     }
 
-    fn on_transferring(&mut self) {
+    fn on_transferring(&mut self, seq: Seq, out: &mut Vec<Output>) {
         self.transferring = true;
+        // What lies between is never decided here: nobody has to look for it.
+        self.frontier = self.frontier.max(seq);
+        self.early.clear();
         self.collect_garbage();
+        out.push(Output::SendStatus(Target::Peers, self.status()));
     }
 
     fn on_installed(&mut self, now: Now, seq: Seq, out: &mut Vec<Output>) {
         self.transferring = false;
         // It may lie below what was executed, when that was found to be wrong.
         self.executed = seq;
-        self.frontier = self.frontier.max(seq);
+        self.frontier = seq;
         self.collect_garbage();
         self.move_frontier();
         for seq in (self.executed.0 + 1..=self.log.end().0).map(Seq) {

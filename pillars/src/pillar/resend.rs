@@ -155,7 +155,7 @@ impl Pillar {
         let mut bundles = Bundles::default();
         self.add_checkpoints(status.stable, &mut bundles);
         let first = self.log.first().max(Seq(status.frontier.0.saturating_add(1)));
-        let last = self.log.end().min(Seq(status.frontier.0.saturating_add(self.config.window)));
+        let last = self.log.end().min(Seq(first.0.saturating_add(self.config.window - 1)));
         let mut bodies = 0;
         for seq in (first.0..=last.0).map(Seq) {
             if bodies + bundles.bytes >= ANSWER_BYTES_MAX {
