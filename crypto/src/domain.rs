@@ -14,6 +14,8 @@ pub enum Tag {
     Seal,
     /// The transcript of a connection's handshake.
     Handshake,
+    /// A replica's wish to recover without its log.
+    Recover,
 }
 
 impl Tag {
@@ -22,6 +24,7 @@ impl Tag {
             Self::Request => *b"hypo/request\0\0\0\0",
             Self::Seal => *b"hypo/seal\0\0\0\0\0\0\0",
             Self::Handshake => *b"hypo/handshake\0\0",
+            Self::Recover => *b"hypo/recover\0\0\0\0",
         }
     }
 }
@@ -81,7 +84,7 @@ mod tests {
         let signers =
             [0, 1, 256].map(|id| [Signer::Replica(ReplicaId(id)), Signer::Client(ClientId(id.into()))]);
         for configuration in [Digest::ZERO, Digest([1; 32])] {
-            for tag in [Tag::Request, Tag::Seal, Tag::Handshake] {
+            for tag in [Tag::Request, Tag::Seal, Tag::Handshake, Tag::Recover] {
                 for signer in signers.into_iter().flatten() {
                     for content in [Digest::ZERO, Digest([1; 32])] {
                         assert!(seen.insert(Domain { configuration }.message(tag, signer, &content)));
@@ -89,6 +92,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(seen.len(), 2 * 3 * 6 * 2);
+        assert_eq!(seen.len(), 2 * 4 * 6 * 2);
     }
 }

@@ -11,6 +11,7 @@ mod key_file;
 mod keyring;
 mod p256;
 mod pool;
+mod random;
 mod seal;
 #[cfg(feature = "simulation")]
 mod simulated;
@@ -24,6 +25,7 @@ pub use key::{KeyError, PublicKey, SigningKey, VerifyingKey};
 pub use key_file::{KeyFileError, read_key, write_key};
 pub use keyring::Keyring;
 pub use pool::{Class, DESK_MESSAGES_MAX, DESK_SIGNATURES_MAX, Desk, Finished, Pool};
+pub use random::random;
 pub use seal::{Entry, SEAL_ENTRIES_MAX, Seal};
 pub use suite::{SIGNATURE_LEN_MAX, SUITES, Suite, UnknownSuite};
 pub use verified::{Claim, Refused, Signed, Verified};

@@ -13,6 +13,7 @@ mod local;
 mod node;
 pub mod order_log;
 pub mod pinning;
+mod recovery;
 pub mod replica;
 pub mod reply;
 pub mod service;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hypostyle_app_api::{Application, ClientId, Digest, Instant, Now, PillarId, Position, ReplicaId, Round};
 use hypostyle_crypto::{Identity, Keyring, Pool};
-use hypostyle_pillars::message::{FrameLimits, PeerFrame};
+use hypostyle_pillars::message::{FrameLimits, Nonce, PeerFrame};
 use hypostyle_pillars::{Decided, Demand, Progress, Source, Target};
 
 use crate::config::{ClusterConfig, Replies};
@@ -110,6 +110,18 @@ impl<A: Application> Member<A> {
             executes: false,
             outputs: Vec::new(),
         }
+    }
+
+    /// Begins as a replica that was started before and has forgotten all of it; the nonce is this start's own.
+    pub fn recover(&mut self, now: Now, nonce: Nonce) {
+        self.seat.recovers();
+        self.workers.iter_mut().for_each(|worker| worker.node.recover(now, nonce));
+    }
+
+    /// Whether it may not vote yet.
+    #[must_use]
+    pub fn is_recovering(&self) -> bool {
+        self.workers.iter().any(|worker| worker.node.recovery().is_some())
     }
 
     /// The payload of a frame from a peer.
@@ -293,6 +305,8 @@ impl<A: Application> Member<A> {
                         None => continue,
                     }
                 }
+                // For a log.
+                NodeOutput::Recovery(_) => continue,
                 NodeOutput::Demand(demand) => {
                     for other in before.iter_mut().chain(after.iter_mut()) {
                         other.mail.push_back(Mail::Demand(demand));
@@ -323,6 +337,7 @@ fn encode(message: &PeerMessage) -> Bytes {
         PeerMessage::Body(body) => (PeerFrame::BODY, body.bytes()),
         PeerMessage::Bundle(bundle) => (PeerFrame::BUNDLE, bundle.bytes()),
         PeerMessage::Request(request) => (PeerFrame::REQUEST, request.bytes()),
+        PeerMessage::Recover(recover) => (PeerFrame::RECOVER, recover.bytes()),
         PeerMessage::Declared(declared) => declared.frame(),
         PeerMessage::Transfer(message) => {
             return [&[PeerFrame::TRANSFER], &message.encode()[..]].concat().into();

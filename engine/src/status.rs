@@ -19,6 +19,9 @@ pub struct ReplicaStatus {
     pub mode: Mode,
     /// Its pillars, by number.
     pub pillars: Vec<PillarStatus>,
+    /// While it recovers without its log and may not vote: what it waits for.
+    #[serde(default)]
+    pub recovering: Option<String>,
     /// How far it has executed.
     #[serde(flatten)]
     pub execution: ExecutionStatus,
@@ -56,6 +59,9 @@ pub struct PillarStatus {
 pub struct ExecutionStatus {
     /// Executed positions of the global order.
     pub executed_position: u64,
+    /// How often it lost its log and recovered.
+    #[serde(default)]
+    pub incarnation: u64,
     /// Executed operations.
     pub executed_operations: u64,
     /// h: the round of the latest stable checkpoint.
@@ -93,6 +99,8 @@ pub struct Mode {
 pub struct PartialStatus {
     /// The pillars it owns.
     pub pillars: Vec<PillarStatus>,
+    /// What a recovering replica waits for.
+    pub recovering: Option<String>,
     /// Of the thread the executor runs on.
     pub execution: Option<ExecutionStatus>,
     /// Its counters.
@@ -109,15 +117,20 @@ impl ReplicaStatus {
         if let Some(execution) = part.execution {
             self.execution = execution;
         }
+        // Workers may learn of it one after the other.
+        self.recovering = self.recovering.take().or(part.recovering);
         add(&mut self.counters, part.counters);
         add(&mut self.refusals, part.refusals);
     }
 
-    /// Whether every pillar has links to a quorum, this replica included.
+    /// Whether every pillar has links to a quorum, this replica included, and it may vote: until then no other replica
+    /// should be restarted.
     #[must_use]
     pub fn ready(&self) -> bool {
         let others = 2 * (self.replicas.saturating_sub(1) / 3);
-        !self.pillars.is_empty() && self.pillars.iter().all(|pillar| pillar.peers >= others)
+        self.recovering.is_none()
+            && !self.pillars.is_empty()
+            && self.pillars.iter().all(|pillar| pillar.peers >= others)
     }
 }
 
@@ -172,6 +185,18 @@ mod tests {
         let json = serde_json::to_value(&status).unwrap();
         assert_eq!(json["executed_position"], 7);
         assert_eq!(serde_json::from_value::<ReplicaStatus>(json).unwrap(), status);
+    }
+
+    #[test]
+    fn while_it_recovers_it_is_not_ready() {
+        let mut status = ReplicaStatus { replicas: 4, ..ReplicaStatus::default() };
+        let pillar = PillarStatus { peers: 3, ..PillarStatus::default() };
+        let recovering = Some("its checkpoint".to_owned());
+        status.merge(PartialStatus { pillars: vec![pillar], recovering, ..PartialStatus::default() });
+        status.merge(PartialStatus::default());
+        assert!(!status.ready());
+        status.recovering = None;
+        assert!(status.ready());
     }
 
     #[test]

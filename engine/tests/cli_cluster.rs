@@ -89,7 +89,7 @@ fn wait_for(directory: &Path, home: &str) {
 }
 
 #[test]
-fn a_replica_starts_once_and_alone() {
+fn a_replica_starts_alone_and_its_second_start_recovers() {
     let (directory, _) = demo();
     let path = directory.path();
     let mut replica = Process::start(path, &["replica", "demo/replica-0"]);
@@ -99,8 +99,12 @@ fn a_replica_starts_once_and_alone() {
 
     replica.signal(Signal::TERM);
     assert_eq!(replica.wait(), 0);
-    let error = fails(path, &["replica", "demo/replica-0"], 1);
-    assert!(error.contains("recovery does not exist yet") && error.contains("hypostyle init"), "{error}");
+    let mut again = Process::start(path, &["replica", "demo/replica-0"]);
+    wait_for(path, "demo/replica-0");
+    let status = prints(path, &["status", "demo/replica-0"]);
+    assert!(status.contains("recovering") && status.contains("its Recover (incarnation 1)"), "{status}");
+    again.signal(Signal::TERM);
+    assert_eq!(again.wait(), 0);
 }
 
 #[test]

@@ -77,6 +77,12 @@ impl Config {
         assigned_pillar(self.assign, self.pillars, self.request_operations, client, first) == self.pillar
     }
 
+    /// Whether this pillar orders the Recovers of `replica`.
+    #[must_use]
+    pub fn recovers(&self, replica: ReplicaId) -> bool {
+        replica.0 % self.pillars == self.pillar.0
+    }
+
     /// What decoders check.
     #[must_use]
     pub fn frame_limits(&self) -> FrameLimits {

@@ -10,6 +10,7 @@ mod outbox;
 mod passed;
 mod pillar;
 mod placement;
+mod recovers;
 mod rejected;
 mod requests;
 mod slot;

@@ -7,8 +7,8 @@ use hypostyle_crypto::{Entry, Seal, Verified};
 
 use crate::Rejected;
 use crate::message::{
-    Body, Message, NewView, NewViewContent, PeerFrame, Request, SealedBundle, Statement, Status, ViewChange,
-    ViewChangeContent,
+    Body, Message, NewView, NewViewContent, PeerFrame, Recover, Request, SealedBundle, Statement, Status,
+    ViewChange, ViewChangeContent,
 };
 
 /// What happens to a pillar.
@@ -69,6 +69,8 @@ pub enum Output {
     SendBundle(ReplicaId, Arc<SealedBundle>),
     /// Tell where this pillar stands.
     SendStatus(Target, Status),
+    /// Pass a replica's wish to recover on to the primary.
+    SendRecover(Target, Recover),
     /// Pass a client's request on to the primary.
     Forward(ReplicaId, Request),
     /// A slot is decided; they come in any order of their numbers.

@@ -61,6 +61,7 @@ const CORES: &[&str] = &[
     "pillars/src/",
     "engine/src/node/",
     "engine/src/executor/",
+    "engine/src/recovery/",
     "engine/src/reply/",
     "engine/src/transfer/",
     "engine/src/client/core",

@@ -136,7 +136,7 @@ async fn livez(State(desk): State<Desk>) -> Result<&'static str, Unanswered> {
     desk.status(Detail::Counters).await.map(|_| "ok\n")
 }
 
-/// Every pillar has links to a quorum. `?verbose` names each pillar's.
+/// Every pillar has links to a quorum, and the replica isn't recovering. `?verbose` says so and names each pillar's.
 async fn readyz(State(desk): State<Desk>, RawQuery(query): RawQuery) -> Result<Response, Unanswered> {
     let status = desk.status(Detail::Counters).await?;
     let code = if status.ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -147,6 +147,9 @@ async fn readyz(State(desk): State<Desk>, RawQuery(query): RawQuery) -> Result<R
 
 fn readiness(status: &ReplicaStatus, verbose: bool) -> String {
     let mut text = String::from(if status.ready() { "ok\n" } else { "not ready\n" });
+    if let Some(recovering) = status.recovering.as_ref().filter(|_| verbose) {
+        writeln!(text, "recovering: waits for {recovering}").expect("a string grows");
+    }
     for pillar in status.pillars.iter().filter(|_| verbose) {
         let others = status.replicas.saturating_sub(1);
         writeln!(text, "pillar {}: {} of {others} links up", pillar.pillar, pillar.peers)

@@ -38,7 +38,8 @@ fn worker(peers: u16) -> Thread {
             let pillars = vec![PillarStatus { peers, decided: 9, ..PillarStatus::default() }];
             let counters = BTreeMap::from([("frames in".to_owned(), 5)]);
             let refusals = BTreeMap::from([("peer 2: bad \"seal\"".to_owned(), 3)]);
-            answer.send(PartialStatus { pillars, counters, refusals, execution: None }).unwrap();
+            let part = PartialStatus { pillars, counters, refusals, ..PartialStatus::default() };
+            answer.send(part).unwrap();
         }
     })
 }

@@ -60,12 +60,25 @@ fn table(status: &ReplicaStatus) -> String {
         status.replicas,
         status.cluster_id,
         short(&status.configuration),
-        if status.ready() { "ready" } else { "without a quorum of links" },
+        match (status.ready(), &status.recovering) {
+            (true, _) => "ready",
+            (false, Some(_)) => "recovering",
+            (false, None) => "without a quorum of links",
+        },
         mode.workers,
         mode.executor,
         mode.crypto_threads,
         if mode.pinned { "pinned" } else { "not pinned" },
     );
+    if let Some(recovering) = &status.recovering {
+        let _ = writeln!(out, "  recovering without its log, it may not vote: waits for {recovering}");
+    } else if execution.incarnation > 0 {
+        let _ = writeln!(
+            out,
+            "  incarnation {}: it has lost its log so often and recovered",
+            execution.incarnation
+        );
+    }
     let _ = writeln!(
         out,
         "  executed: {} positions, {} operations; stable round {} ({}), state of round {} ({})",

@@ -1,7 +1,7 @@
 //! The genesis token and the lock of a replica's home.
 //!
 //! A replica that restarts without its log has forgotten its votes, and may contradict them. So `init` writes a token,
-//! the first start consumes it before any statement leaves, and a start without it is refused.
+//! the first start consumes it before any statement leaves, and a replica that starts without it recovers.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -15,13 +15,6 @@ const TEXT: &str =
 /// Why a genesis token cannot be written or consumed.
 #[derive(Debug, thiserror::Error)]
 pub enum GenesisError {
-    /// The replica has been started before.
-    #[error(
-        "{}: this replica has been started before (its genesis token is consumed) and has forgotten its votes\n  \
-         remedy: recovery does not exist yet; stop the cluster and make a fresh one with `hypostyle init` in another \
-         directory", .0.display()
-    )]
-    Consumed(PathBuf),
     /// The token is there already.
     #[error("{}: the token exists already\n  remedy: keep it; the replica has not been started", .0.display())]
     Exists(PathBuf),
@@ -74,30 +67,23 @@ pub fn write(home: &Path) -> Result<(), GenesisError> {
     written.map_err(|error| GenesisError::Io { path, error })
 }
 
-/// Whether the replica may be started: looks for the token and leaves it.
+/// Whether the replica has never been started: looks for the token and leaves it.
 ///
 /// # Errors
-/// When the replica has been started before.
-pub fn check(home: &Path) -> Result<(), GenesisError> {
+/// When the directory can't be read.
+pub fn is_first_start(home: &Path) -> Result<bool, GenesisError> {
     let path = home.join(TOKEN);
-    match path.try_exists() {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(GenesisError::Consumed(home.to_owned())),
-        Err(error) => Err(GenesisError::Io { path, error }),
-    }
+    path.try_exists().map_err(|error| GenesisError::Io { path, error })
 }
 
 /// Removes the token, on disk too when this returns: call it before any statement leaves.
 ///
 /// # Errors
-/// When the replica has been started before, or the token cannot be removed.
+/// When the token isn't there or cannot be removed.
 pub fn consume(home: &Path) -> Result<(), GenesisError> {
     let path = home.join(TOKEN);
     let removed = std::fs::remove_file(&path).and_then(|()| sync(home));
-    removed.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => GenesisError::Consumed(home.to_owned()),
-        _ => GenesisError::Io { path, error },
-    })
+    removed.map_err(|error| GenesisError::Io { path, error })
 }
 
 /// Locks a home until the lock is dropped or the process ends.
@@ -130,10 +116,10 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         write(home.path()).unwrap();
         assert!(matches!(write(home.path()), Err(GenesisError::Exists(_))));
+        assert!(is_first_start(home.path()).unwrap());
         consume(home.path()).unwrap();
-        let again = consume(home.path()).unwrap_err();
-        assert!(matches!(again, GenesisError::Consumed(_)));
-        assert!(again.to_string().contains("hypostyle init"));
+        assert!(!is_first_start(home.path()).unwrap());
+        assert!(matches!(consume(home.path()), Err(GenesisError::Io { .. })));
     }
 
     #[test]

@@ -14,6 +14,8 @@ const SEAL_ENTRY: usize = 1 + 2 + 32;
 const PREPARED: usize = 8 + 8 + 32;
 /// A length before a part of a message.
 const LENGTH: usize = 4;
+/// A Recover without its signature: replica, incarnation, nonce, length.
+const RECOVER: usize = 2 + 8 + 16 + 2;
 /// What surrounds one message: kind, ids, counts and lengths.
 const MESSAGE_HEADER: usize = 128;
 /// What surrounds a request inside a body or a frame: lengths, ids, floor, flags.
@@ -38,10 +40,12 @@ impl ClusterConfig {
         usize::from(self.bundle) * STATEMENT + self.seal_max()
     }
 
-    /// The largest body: a full batch, and what frames each of its requests (at most `batch_max`, one operation each).
+    /// The largest body: a full batch, what frames each of its requests (at most `batch_max`, one operation each), and a
+    /// Recover of every replica.
     #[must_use]
     pub fn body_max(&self) -> usize {
-        MESSAGE_HEADER + self.batch_bytes + self.batch_max as usize * REQUEST_HEADER
+        let recovers = self.n() * (RECOVER + self.auth.signature_len());
+        MESSAGE_HEADER + self.batch_bytes + self.batch_max as usize * REQUEST_HEADER + recovers
     }
 
     /// The worst VIEW-CHANGE: for every slot of the window a prepared certificate of 2f+1 bundles, and the stable

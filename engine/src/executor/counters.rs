@@ -25,6 +25,8 @@ pub struct ExecutorCounters {
     pub refused_slots: u64,
     /// Checkpoint votes that didn't count.
     pub ignored_votes: u64,
+    /// Recoveries of replicas that took effect.
+    pub recoveries: u64,
     /// Checkpoints taken.
     pub checkpoints: u64,
 }

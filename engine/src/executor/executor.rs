@@ -8,8 +8,8 @@ use hypostyle_pillars::{CheckpointVote, Decided};
 
 use super::service::Service;
 use super::{
-    Checkpoints, ClientTable, Due, ExecutedSlot, ExecutorCounters, ExecutorOutbox, ExecutorSettings, Known,
-    Merge, Output, Refusal,
+    Checkpoints, ClientTable, Due, ExecutedSlot, ExecutorCounters, ExecutorOutbox, ExecutorSettings,
+    Incarnations, Known, Merge, Output, Refusal,
 };
 use crate::config::Replies;
 use crate::reply::{Answer, Failure, Groups, ReplyGroup};
@@ -22,6 +22,7 @@ pub struct Executor<A> {
     pub(super) service: Service<A>,
     pub(super) merge: Merge,
     pub(super) table: ClientTable,
+    pub(super) incarnations: Incarnations,
     groups: Groups,
     pub(super) checkpoints: Checkpoints,
     touched: Touched,
@@ -70,6 +71,7 @@ impl<A: Application> Executor<A> {
             service: Service::new(application, settings.reply_max),
             merge: Merge::new(settings.pillars, 2 * settings.window),
             table: ClientTable::new(settings.clients, settings.table_limits()),
+            incarnations: Incarnations::new(settings.replicas),
             groups: Groups::new(settings.me, settings.pillars, settings.clients, settings.group_limits()),
             checkpoints: Checkpoints::new(settings.replicas, settings.checkpoint_interval, settings.window),
             touched: Touched::new(settings.clients),
@@ -228,7 +230,8 @@ impl<A: Application> Executor<A> {
     /// pillars, that is at position r·P, it is the checkpoint's.
     pub fn state_digest(&mut self) -> Digest {
         let table = self.table.digest();
-        state_digest(self.position(), self.timestamp, table, self.service.application.digest())
+        let application = self.service.application.digest();
+        state_digest(self.position(), self.timestamp, table, &self.incarnations, application)
     }
 
     fn execute_slot(&mut self, position: Position, slot: &Decided, out: &mut ExecutorOutbox) {
@@ -239,7 +242,7 @@ impl<A: Application> Executor<A> {
             self.counters.empty_slots += 1;
             return;
         }
-        let mut replayed = true;
+        let mut replayed = !self.recover(slot, out);
         for request in body.requests() {
             let client = request.client;
             self.touched.touch(&self.table, client);
@@ -352,15 +355,17 @@ pub(super) fn state_digest(
     position: Position,
     timestamp: Timestamp,
     table: Digest,
+    incarnations: &Incarnations,
     application: Digest,
 ) -> Digest {
-    let incarnations = 0u32; // A count: the list is empty until replicas can recover.
+    let mut recoveries = Vec::new();
+    incarnations.encode(&mut recoveries);
     sha256(&[
         STATE_TAG,
         &position.0.to_le_bytes(),
         &timestamp.0.to_le_bytes(),
         &table.0,
-        &incarnations.to_le_bytes(),
+        &recoveries,
         &application.0,
     ])
 }

@@ -6,6 +6,7 @@ mod client_table;
 mod counters;
 #[allow(clippy::module_inception)] // its subject is the executor itself
 mod executor;
+mod incarnations;
 mod merge;
 mod monitor;
 mod outbox;
@@ -17,6 +18,7 @@ pub use checkpoint::{Checkpoints, Ignored};
 pub use client_table::{ClientTable, Due, Known, TableError, TableImage, TableLimits};
 pub use counters::ExecutorCounters;
 pub use executor::{Executor, Lookup};
+pub use incarnations::{Incarnation, Incarnations};
 pub use merge::{Merge, Refusal};
 pub use monitor::Monitor;
 pub use outbox::{ExecutedSlot, ExecutorOutbox, Output};

@@ -1,6 +1,7 @@
-use hypostyle_app_api::{ClientId, Digest, Number, PillarId, Position, Round};
+use hypostyle_app_api::{ClientId, Digest, Number, PillarId, Position, ReplicaId, Round};
 use hypostyle_pillars::{Decided, Stable};
 
+use super::Incarnation;
 use crate::reply::ReplyGroup;
 
 /// What the executor wants done. Owned by the caller, who empties it after each call and uses it again.
@@ -39,6 +40,16 @@ pub enum Output {
     },
     /// 2f+1 replicas said the same Checkpoint: the low watermark of every pillar (OSDI'99, section 4.3).
     Stable(Stable),
+    /// A replica has recovered: what it declared before is void, and every pillar owes its slots up to `until`, so that
+    /// it may vote again.
+    Recovered {
+        /// Which.
+        replica: ReplicaId,
+        /// Its record in the state.
+        record: Incarnation,
+        /// The first checkpoint that lies a window above.
+        until: Round,
+    },
     /// This replica's state is not what 2f+1 replicas have. It executes and answers no more.
     Diverged {
         /// After which round.

@@ -8,7 +8,9 @@ use hypostyle_app_api::{
 };
 
 use super::executor::{Halt, state_digest};
-use super::{ClientTable, Executor, ExecutorOutbox, TableError, TableImage};
+use super::{ClientTable, Executor, ExecutorOutbox, Incarnations, TableError, TableImage};
+use hypostyle_pillars::message::Reader;
+
 use crate::transfer::{Image, ImageReader, ImageWriter};
 
 /// The state at one moment, to be written on whatever thread.
@@ -16,6 +18,7 @@ use crate::transfer::{Image, ImageReader, ImageWriter};
 pub struct Captured<S> {
     position: Position,
     timestamp: Timestamp,
+    incarnations: Incarnations,
     table: TableImage,
     application: S,
 }
@@ -53,12 +56,13 @@ impl<S: Snapshot> Captured<S> {
     /// # Errors
     /// Those of the application's part.
     pub fn write(mut self) -> io::Result<Image> {
-        let incarnations = 0u32; // A count: the list is empty until replicas can recover.
+        let mut incarnations = Vec::new();
+        self.incarnations.encode(&mut incarnations);
         let mut writer = ImageWriter::default();
         writer.write_all(MAGIC)?;
         writer.write_all(&self.position.0.to_le_bytes())?;
         writer.write_all(&self.timestamp.0.to_le_bytes())?;
-        writer.write_all(&incarnations.to_le_bytes())?;
+        writer.write_all(&incarnations)?;
         self.table.write_to(&mut writer)?;
         writer.align();
         self.application.write_to(&mut writer)?;
@@ -72,6 +76,7 @@ impl<A: Application> Executor<A> {
         Captured {
             position: self.position(),
             timestamp: self.timestamp,
+            incarnations: self.incarnations.clone(),
             table: self.table.image(),
             application: self.service.application.snapshot(),
         }
@@ -94,20 +99,23 @@ impl<A: Application> Executor<A> {
             return Err(InstallError::Malformed("not a snapshot of this position"));
         }
         let timestamp = Timestamp(u64::from_le_bytes(array(&mut reader)?));
-        if u32::from_le_bytes(array(&mut reader)?) != 0 {
-            return Err(InstallError::Malformed("incarnations"));
-        }
+        let mut encoded = vec![0; Incarnations::encoded_len(self.settings.replicas)];
+        reader.read_exact(&mut encoded)?;
+        let incarnations = Incarnations::decode(&mut Reader::new(&encoded), self.settings.replicas)
+            .ok_or(InstallError::Malformed("incarnations"))?;
         let mut table = ClientTable::read(&mut reader, self.settings.clients, self.settings.table_limits())?;
         reader.align().map_err(|_| InstallError::Malformed("something between the parts"))?;
         self.halt.get_or_insert(Halt::Torn);
         self.service.application.restore(&mut reader)?;
-        let actual = state_digest(position, timestamp, table.digest(), self.service.application.digest());
+        let application = self.service.application.digest();
+        let actual = state_digest(position, timestamp, table.digest(), &incarnations, application);
         if actual != digest {
             return Err(InstallError::Digest { told: digest, actual });
         }
         self.merge.install(position);
         (self.table, self.timestamp, self.halt) = (table, timestamp, None);
         self.last_checkpoint = None;
+        self.set_incarnations(incarnations, out);
         let round = Round(position.0 / u64::from(self.settings.pillars));
         self.checkpoints.installed(round, &mut out.outputs);
         if position.0 > 0 {

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod order;
+mod recoveries;
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hypostyle_app_api::{ClientId, Digest, PillarId, ReplicaId, Round, Seq, View};
-use hypostyle_pillars::message::{Body, Request, SealedBundle, Status};
+use hypostyle_pillars::message::{Body, Recover, Request, SealedBundle, Status};
 use hypostyle_pillars::{CheckpointVote, Decided, Declared, Demand, Executed, Source, Stable, Target};
 
-use super::Refusal;
-use crate::executor::Lookup;
+use super::{RecoveryNews, Refusal};
+use crate::executor::{Incarnation, Lookup};
 use crate::reply::ReplyGroup;
 use crate::transfer::TransferMessage;
 
@@ -22,6 +22,8 @@ pub(crate) enum NodeOutput {
     Close { pillar: PillarId, source: Source, reason: Refusal },
     /// For the executor.
     ToExecutor(ExecutorInput),
+    /// Something for the log: how this replica's recovery goes.
+    Recovery(RecoveryNews),
     /// For the pillars of the other workers.
     Demand(Demand),
 }
@@ -45,6 +47,7 @@ pub(crate) enum PeerMessage {
     Request(Request),
     Declared(Declared),
     Transfer(TransferMessage),
+    Recover(Recover),
 }
 
 /// What the pillars tell the executor.
@@ -70,6 +73,10 @@ pub(crate) struct ExecutorReport {
     pub(crate) stable: Vec<Stable>,
     /// Pillars whose primary was found slow or wasteful.
     pub(crate) slow: Vec<PillarId>,
+    /// Replicas that have recovered, how often, and up to where all slots are owed for it.
+    pub(crate) recovered: Vec<(ReplicaId, Incarnation, Round)>,
+    /// A round that is stable and whose state the executor holds; told to a replica that recovers.
+    pub(crate) held: Option<Round>,
     pub(crate) notices: Vec<StateNotice>,
     /// About state transfers, over a pillar's links.
     pub(crate) transfer: Vec<(PillarId, ReplicaId, TransferMessage)>,
@@ -94,6 +101,8 @@ impl ExecutorReport {
             && self.checkpoints.is_empty()
             && self.stable.is_empty()
             && self.slow.is_empty()
+            && self.recovered.is_empty()
+            && self.held.is_none()
             && self.notices.is_empty()
             && self.transfer.is_empty()
     }

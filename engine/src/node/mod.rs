@@ -3,6 +3,7 @@
 
 mod counters;
 mod exchange;
+mod recovering;
 mod sealer;
 
 use std::collections::VecDeque;
@@ -22,6 +23,8 @@ use crate::reply::{CLIENT_FRAME, ReplyGroup, encode_reply};
 use crate::transfer::TransferMessage;
 pub(crate) use counters::Counters;
 pub(crate) use exchange::{ExecutorInput, ExecutorReport, NodeOutput, PeerMessage, StateNotice};
+pub(crate) use recovering::RecoveryNews;
+use recovering::{RECOVER_TICKET, Recovering};
 use sealer::{SealedReplies, Sealer, SealerSettings};
 
 /// The pillars of one worker, what they sign, and whom they answer.
@@ -30,6 +33,10 @@ pub(crate) struct Node {
     limits: FrameLimits,
     desk: Desk<Message, Context>,
     sealer: Sealer,
+    /// When this replica was started without its log.
+    recovering: Option<Recovering>,
+    /// Whether the state here was found to be wrong.
+    diverged: bool,
     /// Inputs the pillars of this node have for each other.
     inputs: VecDeque<(usize, Input)>,
     outputs: Vec<NodeOutput>,
@@ -80,6 +87,8 @@ impl Node {
             counters: Counters::new(first.replicas),
             desk: pool.desk(wake),
             sealer: Sealer::new(settings, &ids),
+            recovering: None,
+            diverged: false,
             pillars: configs.into_iter().map(Pillar::new).collect(),
             inputs: VecDeque::new(),
             outputs: Vec::new(),
@@ -152,6 +161,7 @@ impl Node {
     pub(crate) fn connected(&mut self, now: Now, pillar: PillarId, peer: ReplicaId) {
         if let Some(index) = self.index(pillar) {
             self.step(now, index, Input::Connected(peer));
+            self.ask_peer(index, peer);
         }
     }
 
@@ -171,13 +181,16 @@ impl Node {
             }
         }
         for notice in report.notices {
+            if let StateNotice::Voting(voting) = notice {
+                self.diverged = !voting;
+            }
             for index in 0..self.pillars.len() {
                 let input = match &notice {
                     StateNotice::Transferring(round) => Input::Transferring(Seq(round.0)),
                     StateNotice::Installed(seqs) => {
                         Input::Installed(seqs[self.pillars[index].config().pillar.index()])
                     }
-                    StateNotice::Voting(voting) => Input::Voting(*voting),
+                    StateNotice::Voting(voting) => Input::Voting(*voting && self.recovery().is_none()),
                 };
                 self.step(now, index, input);
             }
@@ -202,6 +215,10 @@ impl Node {
                 self.step(now, index, Input::Stable(stable.clone()));
             }
         }
+        for (replica, record, until) in report.recovered {
+            self.on_recovered(now, replica, &record, until);
+        }
+        report.held.into_iter().for_each(|round| self.on_held(round));
     }
 
     /// Takes back what was verified and signed, by other threads too.
@@ -225,6 +242,7 @@ impl Node {
                     self.outputs.push(NodeOutput::Close { pillar, source: context.source, reason: FAULTY });
                     self.faulty = Some(context.source);
                 }
+                Finished::Signed { ticket: RECOVER_TICKET, signature } => self.recover_signed(&signature),
                 Finished::Signed { ticket, signature } => self.signed(now, ticket, signature),
             }
         }
@@ -233,6 +251,7 @@ impl Node {
     /// The end of a turn: batches are cut, owed slots proposed.
     pub(crate) fn tick(&mut self, now: Now) {
         self.ticks_again = false;
+        self.drive_recovery(now);
         for index in 0..self.pillars.len() {
             self.step(now, index, Input::Tick);
         }
@@ -258,7 +277,8 @@ impl Node {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.pillars.iter().filter_map(Pillar::next_deadline).min()
+        let recovery = self.recovering.as_ref().and_then(Recovering::next_deadline);
+        self.pillars.iter().filter_map(Pillar::next_deadline).chain(recovery).min()
     }
 
     /// Takes what is to be done.
@@ -325,7 +345,9 @@ impl Node {
             Source::Client(client) => replicas.saturating_add(client.0),
         };
         let class = match message {
-            Message::Bundle(_) | Message::ViewChange(_) | Message::NewView(_) => Class::Seal,
+            Message::Bundle(_) | Message::ViewChange(_) | Message::NewView(_) | Message::Recover(_) => {
+                Class::Seal
+            }
             Message::Request(_) | Message::Body(_) => Class::Client,
         };
         if self.desk.verify(account, class, message, Context { pillar, source }) {
@@ -366,6 +388,7 @@ impl Node {
             Output::SendBody(to, body) => to_peers(to, PeerMessage::Body(body)),
             Output::SendBundle(to, bundle) => to_peers(Target::Peer(to), PeerMessage::Bundle(bundle)),
             Output::SendStatus(to, status) => to_peers(to, PeerMessage::Status(status)),
+            Output::SendRecover(to, recover) => to_peers(to, PeerMessage::Recover(recover)),
             Output::Forward(to, request) => to_peers(Target::Peer(to), PeerMessage::Request(request)),
             Output::Lag(lag) => NodeOutput::ToExecutor(ExecutorInput::Lag(pillar, lag)),
             Output::CheckpointVote(vote) => NodeOutput::ToExecutor(ExecutorInput::CheckpointVote(vote)),

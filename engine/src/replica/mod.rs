@@ -6,6 +6,7 @@ mod clock;
 mod mail;
 mod panics;
 mod pillar_config;
+mod recovery;
 mod refused;
 mod running;
 mod seat;
@@ -32,6 +33,8 @@ pub struct Replica {
     config: ReplicaConfig,
     key: SigningKey,
     listeners: Option<Listeners>,
+    /// Whether it may have said something before that it has forgotten.
+    restarted: bool,
     /// Where it lives, locked while it does; `None`: in memory.
     home: Option<(PathBuf, HomeLock)>,
     extra_counters: Option<ExtraCounters>,
@@ -55,7 +58,7 @@ pub enum StartError {
     /// Another process runs on this home.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The replica was started before, and can't recover what it has forgotten.
+    /// The token that tells a first start from a later one.
     #[error(transparent)]
     Genesis(#[from] GenesisError),
     /// A listening address is taken or not this machine's.
@@ -89,11 +92,11 @@ pub enum StartError {
 }
 
 impl Replica {
-    /// Reads `replica.toml` in `home`, with the cluster's configuration and the key it names, and locks the home.
+    /// Reads `replica.toml` in `home`, with the cluster's configuration and the key it names, and locks the home. A replica
+    /// that was started before has forgotten what it promised: it recovers, see [`Replica::restarted`].
     ///
     /// # Errors
-    /// On any fault of the files; when another process runs on this home; when the replica was started before: it has
-    /// forgotten what it promised, and recovery doesn't exist yet.
+    /// On any fault of the files; when another process runs on this home.
     pub fn open(home: impl AsRef<Path>) -> Result<Self, StartError> {
         Self::open_with(home, &Overrides::default())
     }
@@ -106,15 +109,28 @@ impl Replica {
         let home = Home::open(home, overrides)?;
         home.check_memory()?;
         let lock = genesis::lock(&home.path)?;
-        genesis::check(&home.path)?;
-        Ok(Self { home: Some((home.path, lock)), ..Self::new(home.cluster, home.replica, home.key) })
+        let restarted = !genesis::is_first_start(&home.path)?;
+        Ok(Self {
+            restarted,
+            home: Some((home.path, lock)),
+            ..Self::new(home.cluster, home.replica, home.key)
+        })
     }
 
-    /// A replica from values instead of files. It must not run twice under one configuration and key: without a home
-    /// nothing prevents it from contradicting itself.
+    /// A replica from values instead of files. Under one configuration and key only the first may be started as it is:
+    /// without a home nothing prevents a later one from contradicting it, but [`Replica::restarted`].
     #[must_use]
     pub fn new(cluster: ClusterConfig, config: ReplicaConfig, key: SigningKey) -> Self {
-        Self { cluster, config, key, listeners: None, home: None, extra_counters: None }
+        let (listeners, home, extra_counters) = (None, None, None);
+        Self { cluster, config, key, listeners, restarted: false, home, extra_counters }
+    }
+
+    /// It may have run before and has no log of it. It says nothing that could contradict what it said then until it has
+    /// recovered: it has the others order that it starts anew, fetches the state, and votes again from a later checkpoint
+    /// on. At most f replicas of n = 3f+1 may be down or in this state at once.
+    #[must_use]
+    pub fn restarted(self) -> Self {
+        Self { restarted: true, ..self }
     }
 
     /// Adds counters of the embedding process to the status.

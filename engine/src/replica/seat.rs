@@ -4,7 +4,7 @@ use std::sync::Arc;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 #[cfg(feature = "simulation")]
 use hypostyle_app_api::{Digest, Position};
-use hypostyle_app_api::{Instant, Now, PillarId, ReplicaId, Seq};
+use hypostyle_app_api::{Instant, Now, PillarId, ReplicaId, Round, Seq};
 use hypostyle_pillars::Executed;
 
 use super::catch_up::CatchUp;
@@ -15,7 +15,7 @@ use crate::Application;
 use crate::admin::{Detail, Query};
 use crate::config::ClusterConfig;
 use crate::executor::{
-    ExecutedSlot, Executor, ExecutorCounters, ExecutorOutbox, ExecutorSettings, Monitor, Output,
+    ExecutedSlot, Executor, ExecutorCounters, ExecutorOutbox, ExecutorSettings, Incarnation, Monitor, Output,
 };
 use crate::node::{ExecutorInput, ExecutorReport};
 use crate::order_log::{OrderEntry, OrderFile, OrderLog, OrderedRequest};
@@ -32,6 +32,9 @@ pub(crate) struct Seat<A: Application> {
     checkpoint_interval: u64,
     /// What each pillar was told last.
     told: Vec<Seq>,
+    me: ReplicaId,
+    /// While this replica recovers, the latest round that is stable and whose state is held here.
+    held: Option<Round>,
     reports: Vec<ExecutorReport>,
     catch_up: CatchUp,
     monitor: Monitor,
@@ -57,6 +60,8 @@ impl<A: Application> Seat<A> {
             pillars: cluster.pillars,
             checkpoint_interval: u64::from(cluster.checkpoint_interval),
             told: vec![Seq(0); usize::from(cluster.pillars)],
+            me,
+            held: None,
             reports: (0..workers).map(|_| ExecutorReport::default()).collect(),
             catch_up: CatchUp::new(cluster, me),
             monitor: Monitor::new(
@@ -71,6 +76,11 @@ impl<A: Application> Seat<A> {
     pub(crate) fn in_background(mut self, wake: Wake) -> Self {
         self.catch_up.in_background(wake);
         self
+    }
+
+    /// Has the workers told from which stable rounds on the state is held here.
+    pub(crate) fn recovers(&mut self) {
+        self.held = Some(Round(0));
     }
 
     pub(crate) fn take(&mut self, now: Now, input: ExecutorInput) {
@@ -106,6 +116,7 @@ impl<A: Application> Seat<A> {
                 self.find_slow(pillar);
             }
         }
+        self.tell_held();
         outbox.clear();
         self.outbox = outbox;
         for notice in self.catch_up.notices() {
@@ -161,6 +172,7 @@ impl<A: Application> Seat<A> {
         status.execution = Some(ExecutionStatus {
             executed_position: position,
             executed_operations: counters.operations,
+            incarnation: self.executor.incarnations().of(self.me).incarnation,
             stable_round: stable_round.0,
             stable_digest: stable_digest.to_string(),
             state_round: position / u64::from(self.pillars),
@@ -198,6 +210,17 @@ impl<A: Application> Seat<A> {
         }
     }
 
+    fn tell_held(&mut self) {
+        let Some(before) = self.held.filter(|_| !self.executor.is_halted()) else { return };
+        let executed = self.executor.position().0 / u64::from(self.pillars);
+        let held =
+            self.executor.stable().0.0.min(executed / self.checkpoint_interval * self.checkpoint_interval);
+        if held > before.0 {
+            self.held = Some(Round(held));
+            self.reports.iter_mut().for_each(|report| report.held = self.held);
+        }
+    }
+
     fn tell(&mut self, now: Now, output: Output) {
         match output {
             Output::Checkpoint { round, digest } => {
@@ -210,6 +233,11 @@ impl<A: Application> Seat<A> {
             Output::Stable(stable) => {
                 self.monitor.stable();
                 self.reports.iter_mut().for_each(|report| report.stable.push(stable.clone()));
+            }
+            Output::Recovered { replica, record, until } => {
+                let Incarnation { incarnation, round, .. } = record;
+                tracing::info!(%replica, incarnation, %round, %until, "a replica recovers without its log");
+                self.reports.iter_mut().for_each(|report| report.recovered.push((replica, record, until)));
             }
             Output::Diverged { round, own, stable } => {
                 tracing::error!(%round, %own, %stable, "this replica's state differs from 2f+1 others': it executes no more until it has another");
@@ -319,6 +347,7 @@ fn named(counters: &ExecutorCounters) -> impl Iterator<Item = (&'static str, u64
         ("lookups_refused", counters.lookups_refused),
         ("slots_refused", counters.refused_slots),
         ("checkpoint_votes_ignored", counters.ignored_votes),
+        ("recoveries", counters.recoveries),
         ("checkpoints", counters.checkpoints),
     ]
     .into_iter()

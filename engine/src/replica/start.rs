@@ -6,6 +6,7 @@ use crossbeam::channel::{Sender, unbounded};
 use hypostyle_app_api::{PillarId, ReplicaId};
 use hypostyle_crypto::{Identity, Pool, Signer, SigningKey};
 use hypostyle_net::{Peer, Role, Settings, TicketKey, Transport};
+use hypostyle_pillars::message::Nonce;
 
 use super::clock::Clock;
 use super::mail::{Postbox, mailbox};
@@ -24,7 +25,7 @@ use crate::status::{Mode, ReplicaStatus};
 
 pub(super) fn start<A: Application>(replica: Replica, application: A) -> Result<RunningReplica, StartError> {
     super::panics::quiet_the_application();
-    let Replica { cluster, config, key, listeners, home, extra_counters } = replica;
+    let Replica { cluster, config, key, listeners, restarted, home, extra_counters } = replica;
     let me = config.id;
     let plan = plan(&config, cluster.pillars, &available_cores().unwrap_or_default());
     plan.notes.iter().for_each(|note| tracing::warn!(replica = me.0, "{note}"));
@@ -45,7 +46,16 @@ pub(super) fn start<A: Application>(replica: Replica, application: A) -> Result<
     };
     let seat = Seat::new(&cluster, me, application, transports.len(), order_file(&config)?);
     let wake_seat = executor_bell.unwrap_or_else(|| wake(&transports[0]));
-    let seat = Box::new(seat.in_background(wake_seat));
+    let mut seat = Box::new(seat.in_background(wake_seat));
+    let nonce = restarted.then(|| Nonce(hypostyle_crypto::random()));
+    if nonce.is_some() {
+        seat.recovers();
+        tracing::warn!(
+            replica = me.0,
+            "this replica was started before and has no log: it recovers. It votes again when the others have ordered its \
+             Recover and a checkpoint a window above it is stable; until then restart no other"
+        );
+    }
     let inquiry = Arc::new(Inquiry {
         blank: blank_status(&cluster, me, &plan),
         workers: posts.clone(),
@@ -57,7 +67,7 @@ pub(super) fn start<A: Application>(replica: Replica, application: A) -> Result<
         server.map_err(|error| StartError::Listen { replica: me, what: "the administrator", address, error })
     });
     let admin = admin.transpose()?;
-    if let Some((home, _)) = &home {
+    if let Some((home, _)) = home.as_ref().filter(|_| !restarted) {
         genesis::consume(home)?;
     }
 
@@ -79,9 +89,13 @@ pub(super) fn start<A: Application>(replica: Replica, application: A) -> Result<
         let pillars = owned(index, posts.len(), cluster.pillars);
         let configs = pillars.map(|pillar| cluster.pillar_config(me, pillar)).collect();
         let singly = cluster.replies == Replies::Each;
+        let mut node = Node::new(configs, &pool, usize::from(cluster.bundle), singly, wake(&transport));
+        if let Some(nonce) = nonce {
+            node.recover(clock.now(), nonce);
+        }
         let worker = Worker {
             me,
-            node: Node::new(configs, &pool, usize::from(cluster.bundle), singly, wake(&transport)),
+            node,
             transport,
             mailbox,
             executor: match seat.take() {

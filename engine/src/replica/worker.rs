@@ -9,6 +9,7 @@ use hypostyle_pillars::{Declared, Source, Target};
 
 use super::clock::Clock;
 use super::mail::{Mail, Mailbox, Post};
+use super::recovery::{report_recovery, waits_for};
 use super::refused::RefusalLog;
 use super::seat::Seat;
 use crate::Application;
@@ -218,6 +219,7 @@ impl<A: Application> Worker<A> {
                         transport.close(id, reason);
                     }
                 }
+                NodeOutput::Recovery(news) => report_recovery(*me, news),
                 NodeOutput::Demand(demand) => {
                     others.iter_mut().flatten().for_each(|post| post.send(Mail::Demand(demand)));
                 }
@@ -293,6 +295,7 @@ impl<A: Application> Worker<A> {
             queued: p.queued,
             peers: self.links.peers_of(p.pillar),
         }));
+        status.recovering = self.node.recovery().map(|(phase, incarnation)| waits_for(phase, incarnation));
         let (verifications, signatures, remembered) = self.node.crypto_counters();
         let crypto =
             [("verifications", verifications), ("signatures", signatures), ("remembered", remembered)];
@@ -413,6 +416,7 @@ fn send(transport: &mut Transport, id: ConnectionId, message: &PeerMessage) {
             transport.send_shared(id, &[PeerFrame::TRANSFER], &message.encode());
             return;
         }
+        PeerMessage::Recover(recover) => (PeerFrame::RECOVER, recover.bytes()),
         PeerMessage::Status(status) => {
             let mut bytes = vec![PeerFrame::STATUS];
             status.encode(&mut bytes);

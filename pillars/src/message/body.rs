@@ -1,15 +1,17 @@
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
-use hypostyle_app_api::{ClientId, Digest, Number, Timestamp};
+use hypostyle_app_api::{ClientId, Digest, Number, ReplicaId, Timestamp};
 use hypostyle_crypto::{Claim, Hasher, Signed};
 
-use super::{FrameLimits, Malformed, Reader, Request, request};
+use super::{FrameLimits, Malformed, RECOVER_BYTES_MAX, Reader, Recover, Request, recover, request};
 
-/// A batch's content: requests byte for byte as received, and the proposal timestamp.
+/// A batch's content: requests byte for byte as received, replicas' wishes to recover, and the proposal timestamp.
 ///
-/// Bytes: timestamp u64 ‖ count u32 ‖ count × (length u32 ‖ request). The digest covers the timestamp and, of each
-/// request, digest and authenticator, so that whether a body is valid is a function of its digest. Not signed.
+/// Bytes: timestamp u64 ‖ requests u32 ‖ recovers u16 ‖ requests × (length u32 ‖ request) ‖ recovers × [`Recover`], by
+/// ascending replica, hence at most one of each. The digest covers the timestamp and, of each request and recover, digest
+/// and authenticator, so that whether a body is valid is a function of its digest. Not signed.
 #[derive(Clone)]
 pub struct Body {
     bytes: Bytes,
@@ -17,6 +19,7 @@ pub struct Body {
     timestamp: Timestamp,
     operations: u32,
     requests: Box<[RequestRef]>,
+    recovers: Box<[Recover]>,
 }
 
 /// A request inside a [`Body`].
@@ -46,12 +49,12 @@ impl RequestRef {
 }
 
 const BODY_TAG: &[u8; 16] = b"hypostyle body 1";
-const HEADER_BYTES: usize = 8 + 4;
+const HEADER_BYTES: usize = 8 + 4 + 2;
 /// The shortest request: one empty operation and an empty signature.
 const REQUEST_BYTES_MIN: usize = request::HEADER_BYTES + 4 + request::AUTHENTICATOR_BYTES;
 
 impl Body {
-    /// The body of an empty slot: no request, timestamp 0.
+    /// The body of an empty slot: nothing in it, timestamp 0.
     #[must_use]
     pub fn empty() -> Self {
         BodyBuilder::new().finish(Timestamp(0))
@@ -68,16 +71,25 @@ impl Body {
         if count > limits.batch_max || count as usize > reader.remaining() / (4 + REQUEST_BYTES_MIN) {
             return Err(malformed("more requests than it can hold"));
         }
-        if bytes.len() - HEADER_BYTES - 4 * count as usize > limits.batch_bytes {
+        let most = limits.batch_bytes + 4 * count as usize + RECOVER_BYTES_MAX * usize::from(limits.replicas);
+        if reader.remaining() > most {
             return Err(malformed("longer than batch_bytes"));
         }
-        if count == 0 && timestamp.0 != 0 {
+        let recovers = reader.u16().ok_or(malformed("truncated"))?;
+        if recovers > limits.replicas {
+            return Err(malformed("more recovers than replicas"));
+        }
+        if count == 0 && recovers == 0 && timestamp.0 != 0 {
             return Err(malformed("an empty body has timestamp 0"));
         }
         let mut requests = Vec::with_capacity(count as usize);
         for _ in 0..count {
             requests.push(read_request(&mut reader, limits)?);
         }
+        if reader.position() - HEADER_BYTES - 4 * count as usize > limits.batch_bytes {
+            return Err(malformed("longer than batch_bytes"));
+        }
+        let recovers = read_recovers(&mut reader, &bytes, recovers, limits)?;
         if !reader.is_empty() {
             return Err(malformed("trailing bytes"));
         }
@@ -85,10 +97,16 @@ impl Body {
             requests.iter().map(|r: &RequestRef| u32::from(r.count)).try_fold(0, u32::checked_add);
         let operations = operations.filter(|sum| *sum <= limits.batch_max);
         let operations = operations.ok_or(malformed("more operations than batch_max"))?;
-        Ok(Self::assemble(bytes, timestamp, operations, requests))
+        Ok(Self::assemble(bytes, timestamp, operations, requests, recovers))
     }
 
-    fn assemble(bytes: Bytes, timestamp: Timestamp, operations: u32, requests: Vec<RequestRef>) -> Self {
+    fn assemble(
+        bytes: Bytes,
+        timestamp: Timestamp,
+        operations: u32,
+        requests: Vec<RequestRef>,
+        recovers: Vec<Recover>,
+    ) -> Self {
         let mut hasher = Hasher::new();
         hasher.update(BODY_TAG).update(&timestamp.0.to_le_bytes());
         hasher.update(&u32::try_from(requests.len()).expect("checked against batch_max").to_le_bytes());
@@ -96,7 +114,13 @@ impl Body {
             // The authenticator is prefixed by its own kind and length.
             hasher.update(&r.digest.0).update(&bytes[r.signed as usize..r.end as usize]);
         }
-        Self { digest: hasher.finish(), bytes, timestamp, operations, requests: requests.into() }
+        hasher.update(&u16::try_from(recovers.len()).expect("one a replica").to_le_bytes());
+        for recover in &recovers {
+            // Fields of fixed length, then a signature prefixed by its length.
+            hasher.update(recover.bytes());
+        }
+        let (requests, recovers) = (requests.into(), recovers.into());
+        Self { digest: hasher.finish(), bytes, timestamp, operations, requests, recovers }
     }
 
     /// The body as it goes over the wire.
@@ -123,16 +147,22 @@ impl Body {
         self.operations
     }
 
-    /// Whether it holds no request.
+    /// Whether it holds nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.requests.is_empty()
+        self.requests.is_empty() && self.recovers.is_empty()
     }
 
     /// The requests in order.
     #[must_use]
     pub fn requests(&self) -> &[RequestRef] {
         &self.requests
+    }
+
+    /// The replicas that recover, ascending.
+    #[must_use]
+    pub fn recovers(&self) -> &[Recover] {
+        &self.recovers
     }
 
     /// The operations of one of [`Body::requests`].
@@ -162,11 +192,13 @@ impl fmt::Debug for Body {
 
 impl Signed for Body {
     fn claims(&self) -> usize {
-        self.requests.len()
+        self.requests.len() + self.recovers.len()
     }
 
     fn claim(&self, index: usize) -> Claim<'_> {
-        let r = &self.requests[index];
+        let Some(r) = self.requests.get(index) else {
+            return self.recovers[index - self.requests.len()].claim(0);
+        };
         let bytes = &self.bytes[r.start as usize..r.end as usize];
         request::claim(bytes, r.client, r.digest, (r.signed - r.start) as usize)
     }
@@ -178,6 +210,7 @@ pub struct BodyBuilder {
     bytes: Vec<u8>,
     operations: u32,
     requests: Vec<RequestRef>,
+    recovers: BTreeMap<ReplicaId, Recover>,
 }
 
 impl Default for BodyBuilder {
@@ -190,7 +223,8 @@ impl BodyBuilder {
     /// An open batch without requests.
     #[must_use]
     pub fn new() -> Self {
-        Self { bytes: vec![0; HEADER_BYTES], operations: 0, requests: Vec::new() }
+        let (requests, recovers) = (Vec::new(), BTreeMap::new());
+        Self { bytes: vec![0; HEADER_BYTES], operations: 0, requests, recovers }
     }
 
     /// Number of operations so far.
@@ -229,13 +263,22 @@ impl BodyBuilder {
         });
     }
 
+    /// Puts in a replica's wish to recover, in place of an earlier one of the same replica.
+    pub fn recover(&mut self, recover: Recover) {
+        self.recovers.insert(recover.replica(), recover);
+    }
+
     /// Cuts the batch.
     #[must_use]
     pub fn finish(mut self, timestamp: Timestamp) -> Body {
-        let count = u32::try_from(self.requests.len()).expect("bounded by batch_max");
+        let requests = u32::try_from(self.requests.len()).expect("bounded by batch_max");
+        let recovers = u16::try_from(self.recovers.len()).expect("one a replica");
         self.bytes[..8].copy_from_slice(&timestamp.0.to_le_bytes());
-        self.bytes[8..HEADER_BYTES].copy_from_slice(&count.to_le_bytes());
-        Body::assemble(Bytes::from(self.bytes), timestamp, self.operations, self.requests)
+        self.bytes[8..12].copy_from_slice(&requests.to_le_bytes());
+        self.bytes[12..HEADER_BYTES].copy_from_slice(&recovers.to_le_bytes());
+        let recovers: Vec<_> = self.recovers.into_values().collect();
+        recovers.iter().for_each(|recover| self.bytes.extend_from_slice(recover.bytes()));
+        Body::assemble(Bytes::from(self.bytes), timestamp, self.operations, self.requests, recovers)
     }
 }
 
@@ -255,6 +298,23 @@ fn read_request(reader: &mut Reader<'_>, limits: &FrameLimits) -> Result<Request
         signed: at(start + header.signed)?,
         end: at(start + length)?,
     })
+}
+
+fn read_recovers(
+    reader: &mut Reader<'_>,
+    bytes: &Bytes,
+    count: u16,
+    limits: &FrameLimits,
+) -> Result<Vec<Recover>, Malformed> {
+    let mut recovers: Vec<Recover> = Vec::new();
+    for _ in 0..count {
+        let recover = recover::read(reader, bytes, limits.replicas)?;
+        if recovers.last().is_some_and(|last| last.replica() >= recover.replica()) {
+            return Err(malformed("recovers out of order"));
+        }
+        recovers.push(recover);
+    }
+    Ok(recovers)
 }
 
 fn malformed(what: &'static str) -> Malformed {

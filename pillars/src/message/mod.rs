@@ -7,6 +7,7 @@ mod body;
 mod bundle;
 mod new_view;
 mod reader;
+mod recover;
 mod request;
 mod statement;
 mod status;
@@ -21,6 +22,7 @@ pub use body::{Body, BodyBuilder, RequestRef};
 pub use bundle::{Bundle, SealedBundle};
 pub use new_view::{NewView, NewViewContent};
 pub use reader::Reader;
+pub use recover::{Nonce, RECOVER_BYTES_MAX, RECOVER_SPACING, Recover};
 pub use request::{Request, RequestLimits, encode_request};
 pub use statement::{BUNDLE_MAX, Kind, STATEMENT_BYTES, Statement};
 pub use status::{STATUS_WANTED_MAX, Status, WantedBody};
@@ -50,12 +52,14 @@ pub enum Message {
     ViewChange(Arc<ViewChange>),
     /// A primary begins a view.
     NewView(Arc<NewView>),
+    /// A replica's wish to recover, from itself or passed on by a backup.
+    Recover(Recover),
 }
 
 impl Signed for Message {
     fn claims(&self) -> usize {
         match self {
-            Self::Request(_) | Self::Bundle(_) | Self::NewView(_) => 1,
+            Self::Request(_) | Self::Bundle(_) | Self::NewView(_) | Self::Recover(_) => 1,
             Self::Body(body) => body.claims(),
             Self::ViewChange(change) => change.claims(),
         }
@@ -68,6 +72,7 @@ impl Signed for Message {
             Self::Bundle(bundle) => bundle.claim(index),
             Self::ViewChange(change) => change.claim(index),
             Self::NewView(new_view) => new_view.claim(index),
+            Self::Recover(recover) => recover.claim(index),
         }
     }
 }
@@ -98,6 +103,8 @@ impl PeerFrame {
     pub const NEW_VIEW: u8 = 6;
     /// Type byte of what concerns a state transfer.
     pub const TRANSFER: u8 = 8;
+    /// Type byte of a [`Recover`].
+    pub const RECOVER: u8 = 7;
 
     /// Decodes the payload of a frame.
     ///
@@ -118,6 +125,7 @@ impl PeerFrame {
             }
             Self::NEW_VIEW => Self::Message(Message::NewView(Arc::new(NewView::decode(rest, limits)?))),
             Self::TRANSFER => Self::Transfer(rest),
+            Self::RECOVER => Self::Message(Message::Recover(Recover::decode(rest, limits.replicas)?)),
             _ => return Err(Malformed { message: "frame", what: "unknown type byte" }),
         })
     }

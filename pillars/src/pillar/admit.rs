@@ -38,6 +38,7 @@ impl Pillar {
             (Message::Bundle(bundle), Source::Peer(_)) => self.refuse_bundle(bundle),
             (Message::ViewChange(change), Source::Peer(from)) => self.refuse_view_change(from, change),
             (Message::NewView(new_view), Source::Peer(_)) => self.refuse_new_view(new_view),
+            (Message::Recover(recover), Source::Peer(_)) => self.refuse_recover(recover),
         };
         refusal.map_or(Admission::Verify, Admission::Drop)
     }
@@ -175,7 +176,8 @@ impl Pillar {
     }
 }
 
-/// Whether this pillar orders every request of a body: part of its validity, a function of bytes and configuration.
+/// Whether this pillar orders all that is in a body: part of its validity, a function of bytes and configuration.
 pub(super) fn requests_belong(body: &Body, config: &Config) -> bool {
     body.requests().iter().all(|r| config.orders(r.client, r.first))
+        && body.recovers().iter().all(|r| config.recovers(r.replica()))
 }

@@ -22,6 +22,8 @@ pub(super) struct Blame {
     slot: Option<Instant>,
     /// The oldest request that waits, and when its primary has had its time. Serving others is no excuse.
     request: Option<(Key, Instant)>,
+    /// The same for the Recover that waits longest, by since when it does.
+    recover: Option<(Instant, Instant)>,
     /// While 2f+1 replicas wait for a view to begin: when its primary has had its time.
     new_view: Option<Instant>,
     /// How long that is.
@@ -54,7 +56,8 @@ impl Blame {
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let request = self.request.map(|(_, at)| at);
-        [self.slot, request, self.new_view].into_iter().flatten().min()
+        let recover = self.recover.map(|(_, at)| at);
+        [self.slot, request, recover, self.new_view].into_iter().flatten().min()
     }
 
     /// This replica left a view: the next primary has the time that this one had, those after it longer and longer.
@@ -66,8 +69,12 @@ impl Blame {
 
     /// A view began, or this replica's word doesn't count for now.
     pub(super) fn stop(&mut self) {
-        (self.slot, self.request, self.new_view) = (None, None, None);
+        self.restart();
         self.progress = 0;
+    }
+
+    fn restart(&mut self) {
+        (self.slot, self.request, self.recover, self.new_view) = (None, None, None, None);
     }
 
     /// Timeouts fall back by half for every K slots.
@@ -88,7 +95,7 @@ impl Pillar {
         self.blame.stepped = now.instant;
         if slept && self.blame.next_deadline().is_some_and(|at| at <= now.instant) {
             mark!("timers restarted after a pause");
-            (self.blame.slot, self.blame.request, self.blame.new_view) = (None, None, None);
+            self.blame.restart();
         }
         if !self.views.active {
             let left = self.views.leavers(self.view) >= self.config.quorum();
@@ -104,7 +111,7 @@ impl Pillar {
         let lags = self.frontier < self.settled();
         if self.leads() || !self.voting || lags || self.frontier >= self.last_acted_on() {
             // Nobody to blame but itself, the checkpoints' voters, or the own application.
-            (self.blame.slot, self.blame.request) = (None, None);
+            (self.blame.slot, self.blame.request, self.blame.recover) = (None, None, None);
             return;
         }
         if !slept && frontier_before < self.pace.waited_for() {
@@ -121,7 +128,11 @@ impl Pillar {
             Some((oldest, at)) if oldest == key => (key, at),
             _ => (key, due()),
         });
-        (self.blame.slot, self.blame.request) = (slot, request);
+        let recover = self.recovers.oldest().map(|since| match self.blame.recover {
+            Some((oldest, at)) if oldest == since => (since, at),
+            _ => (since, due()),
+        });
+        (self.blame.slot, self.blame.request, self.blame.recover) = (slot, request, recover);
     }
 
     /// The primary was found slow or wasteful by comparison.
@@ -146,6 +157,8 @@ impl Pillar {
             mark!("a primary is blamed for a slot");
         } else if past(self.blame.request.map(|(_, at)| at)) {
             mark!("a primary is blamed for a request");
+        } else if past(self.blame.recover.map(|(_, at)| at)) {
+            mark!("a primary is blamed for a Recover");
         } else if past(self.blame.new_view) {
             mark!("a new primary is blamed");
         } else {

@@ -8,6 +8,7 @@ mod new_view;
 mod ordering;
 mod outline;
 mod pace;
+mod recovering;
 mod resend;
 mod view_change;
 
@@ -24,6 +25,7 @@ use crate::log::Log;
 use crate::message::{Body, Message, SealedBundle, Statement};
 use crate::outbox::{CheckpointVote, Executed, Input, Output, Stable, Target};
 use crate::passed::PassedOn;
+use crate::recovers::PendingRecovers;
 use crate::requests::PendingRequests;
 use crate::slot::Slot;
 use crate::{Config, Rejected};
@@ -54,6 +56,7 @@ pub struct Pillar {
     batches: Batches,
     passed: PassedOn,
     pending: PendingRequests,
+    recovers: PendingRecovers,
     /// Bodies of the primary that came before their proposals.
     early: VecDeque<(Instant, Arc<Body>)>,
     empty: Arc<Body>,
@@ -67,6 +70,8 @@ pub struct Pillar {
     transferring: bool,
     /// Whether this replica may say anything.
     voting: bool,
+    /// While it may not: the latest checkpoint that it would have stated.
+    unsaid_checkpoint: Option<(Round, Digest)>,
     /// How often each replica has recovered.
     incarnations: Box<[u64]>,
 }
@@ -111,6 +116,7 @@ impl Pillar {
             batches: Batches::default(),
             passed: PassedOn::new(config.replicas),
             pending: PendingRequests::default(),
+            recovers: PendingRecovers::new(config.replicas),
             early: VecDeque::new(),
             empty: Arc::new(Body::empty()),
             pace: Pace::default(),
@@ -120,6 +126,7 @@ impl Pillar {
             clock_allows: None,
             transferring: false,
             voting: true,
+            unsaid_checkpoint: None,
             incarnations: vec![0; usize::from(config.replicas)].into(),
             config,
         }
@@ -132,6 +139,7 @@ impl Pillar {
             Input::Message(message) => match message.into_inner() {
                 Message::Request(request) => self.on_request(now, None, request, out),
                 Message::Body(body) => self.on_body(now, Arc::new(body), out),
+                Message::Recover(recover) => self.on_recover(now, recover, out),
                 // What this replica has said it learns from its signer only.
                 Message::Bundle(bundle) if bundle.signer() == self.config.me => {}
                 Message::Bundle(bundle) => self.on_bundle(now, &Arc::new(bundle.compact()), out),
@@ -147,30 +155,23 @@ impl Pillar {
             Input::Declared(declared) => self.on_declared(now, declared, out),
             Input::Sealed(bundle) => self.on_bundle(now, &bundle, out),
             Input::Status(from, status) => self.on_status(now, from, &status, out),
-            Input::Connected(peer) => out.push(Output::SendStatus(Target::Peer(peer), self.status())),
+            Input::Connected(peer) => {
+                self.resend.connected(peer);
+                out.push(Output::SendStatus(Target::Peer(peer), self.status()));
+            }
             Input::Demand(demand) => {
                 if self.pace.demand(demand) {
                     self.note_demand_above(self.frontier, out);
                 }
                 self.accept_ready(now, out);
             }
-            Input::Checkpoint(round, digest) => {
-                self.say(Statement::checkpoint(round, digest), out);
-            }
+            Input::Checkpoint(round, digest) => self.on_own_checkpoint(round, digest, out),
             Input::Stable(stable) => self.on_stable(now, stable, out),
             Input::Executed(executed) => self.on_executed(now, &executed, out),
             Input::Transferring(seq) => self.on_transferring(seq, out),
             Input::Installed(seq) => self.on_installed(now, seq, out),
-            Input::Voting(voting) => {
-                self.voting = voting;
-                self.blame.stop();
-                self.join(now, out);
-            }
-            Input::Incarnation(replica, incarnation) => {
-                let known = &mut self.incarnations[replica.index()];
-                *known = incarnation.max(*known);
-                self.views.latest[replica.index()].take_if(|change| change.incarnation() < incarnation);
-            }
+            Input::Voting(voting) => self.on_voting(now, voting, out),
+            Input::Incarnation(replica, incarnation) => self.on_incarnation(now, replica, incarnation),
             Input::Tick => self.on_tick(now, out),
         }
         self.watch(now, frontier);
@@ -187,6 +188,7 @@ impl Pillar {
             self.pace.next_ask(),
             self.resend.next_deadline(),
             self.blame.next_deadline(),
+            self.recovers.next_ripe(),
         ]
         .into_iter()
         .flatten()
@@ -309,6 +311,7 @@ impl Pillar {
 
     fn on_installed(&mut self, now: Now, seq: Seq, out: &mut Vec<Output>) {
         self.transferring = false;
+        self.unsaid_checkpoint = None;
         // It may lie below what was executed, when that was found to be wrong.
         self.executed = seq;
         self.frontier = seq;
@@ -358,6 +361,7 @@ impl Pillar {
             self.clock_allows = None;
             self.accept_ready(now, out);
         }
+        self.ripen_recovers(now, out);
         self.propose(now, out);
         self.blame_primary(now, out);
         self.ask_when_stalled(now, out);

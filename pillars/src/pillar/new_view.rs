@@ -232,6 +232,7 @@ impl Pillar {
             self.find_body(seq);
         }
         self.pace.end_view();
+        self.recovers.view_changed();
         for seq in (begun.choice.last().0 + 1..=self.log.end().0).map(Seq) {
             if let Some(digest) = self.log.get(seq).and_then(|slot| slot.proposal.as_ref()).map(|p| p.digest)
             {

@@ -293,6 +293,7 @@ impl Pillar {
         out.extend(slot.decided(self.config.pillar, seq).map(Output::Decided));
         self.clients.take_all(body.requests());
         self.pending.discharge(body.requests(), &self.clients, &self.config);
+        self.recovers.discharge(now.instant, body.recovers());
         if !body.is_empty() {
             self.owe(seq, out);
         }
@@ -307,7 +308,7 @@ impl Pillar {
             let owed = seq <= self.pace.justified();
             // What waits fills an owed slot before an empty body does, even if the batch isn't due.
             let due = self.batch_due().is_some_and(|due| owed || due <= now.instant);
-            let body = match due.then(|| self.cut(now)).flatten() {
+            let body = match self.cut_recovers(now).or_else(|| due.then(|| self.cut(now)).flatten()) {
                 Some(body) => Arc::new(body),
                 None if owed => Arc::clone(&self.empty),
                 None => return,

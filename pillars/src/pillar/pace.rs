@@ -85,7 +85,10 @@ impl Pillar {
     /// All slots up to this one are owed. Empty slots justify nothing, else two pillars of one adversary would
     /// justify each other.
     pub(super) fn owed_to(&self) -> Seq {
-        let served = self.batches.is_empty() && self.passed.is_empty() && self.pending.is_empty();
+        let served = self.batches.is_empty()
+            && self.passed.is_empty()
+            && self.pending.is_empty()
+            && self.recovers.oldest().is_none();
         let pending = if served { Seq(0) } else { Seq(self.frontier.0 + 1) };
         self.pace.demanded.max(self.pace.proposed).max(pending)
     }
@@ -174,6 +177,7 @@ impl Pillar {
             let waiting = self.pending.oldest_first().take(self.config.batch_max as usize);
             let primary = self.primary();
             out.extend(waiting.map(|request| Output::Forward(primary, request.clone())));
+            self.pass_recovers_on(out);
         }
     }
 }

@@ -44,6 +44,12 @@ impl Resend {
         }
     }
 
+    /// A new link to a peer: what was sent over the former one may be lost, and counts for nothing.
+    pub(super) fn connected(&mut self, peer: ReplicaId) {
+        self.answered[peer.index()] = None;
+        self.asked[peer.index()] = None;
+    }
+
     /// A slot is decided but for its body, which should be on its way.
     pub(super) fn expect_body(&mut self, now: Instant) {
         self.fetch_at.get_or_insert(now + self.fetch_interval);

@@ -397,6 +397,9 @@ impl Cluster {
             Output::Forward(to, request) => {
                 self.send(at, Target::Peer(to), pillar, &frame(PeerFrame::REQUEST, request.bytes()));
             }
+            Output::SendRecover(to, recover) => {
+                self.send(at, to, pillar, &frame(PeerFrame::RECOVER, recover.bytes()));
+            }
             Output::Decided(decided) => self.decide(at, decided),
             Output::Demand(demand) => {
                 inputs.extend(pillars.filter(|p| *p != pillar).map(|p| (p, Input::Demand(demand))));

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use hypostyle_app_api::{Digest, PillarId, ReplicaId, Round, Seq, Timestamp, View};
 use hypostyle_pillars::Config;
 use hypostyle_pillars::message::{
-    Body, BodyBuilder, FrameLimits, Kind, Message, PeerFrame, Request, SealedBundle, Statement, Status,
-    WantedBody,
+    Body, BodyBuilder, FrameLimits, Kind, Message, PeerFrame, Recover, Request, SealedBundle, Statement,
+    Status, WantedBody,
 };
 use proptest::prelude::*;
 use std::sync::LazyLock;
@@ -27,6 +27,9 @@ fn encode(frame: &PeerFrame) -> Bytes {
         PeerFrame::Message(Message::Body(body)) => self::frame(PeerFrame::BODY, &encode_body(body)),
         PeerFrame::Message(Message::Bundle(bundle)) => self::frame(PeerFrame::BUNDLE, &encode_bundle(bundle)),
         PeerFrame::Transfer(bytes) => self::frame(PeerFrame::TRANSFER, bytes),
+        PeerFrame::Message(Message::Recover(recover)) => {
+            self::frame(PeerFrame::RECOVER, &encode_recover(recover))
+        }
         PeerFrame::Status(status) => {
             let mut bytes = Vec::new();
             status.encode(&mut bytes);
@@ -58,6 +61,19 @@ fn encode_request(request: &Request) -> Vec<u8> {
     bytes
 }
 
+fn encode_recover(recover: &Recover) -> Vec<u8> {
+    use hypostyle_crypto::Signed;
+    let mut bytes = Vec::new();
+    bytes.extend(recover.replica().0.to_le_bytes());
+    bytes.extend(recover.incarnation().to_le_bytes());
+    bytes.extend(recover.nonce().0);
+    assert_eq!(hypostyle_crypto::sha256(&[&bytes]), recover.claim(0).content);
+    let signature = recover.claim(0).signature;
+    bytes.extend(u16::try_from(signature.len()).unwrap().to_le_bytes());
+    bytes.extend(signature);
+    bytes
+}
+
 fn encode_body(body: &Body) -> Bytes {
     let mut builder = BodyBuilder::new();
     for r in body.requests() {
@@ -65,6 +81,9 @@ fn encode_body(body: &Body) -> Bytes {
         assert_eq!((request.client(), request.first(), request.floor()), (r.client, r.first, r.floor));
         assert_eq!((request.count(), request.digest()), (r.count, r.digest));
         builder.push(&request);
+    }
+    for recover in body.recovers() {
+        builder.recover(Recover::decode(encode_recover(recover).into(), limits().replicas).unwrap());
     }
     assert_eq!(builder.operation_count(), body.operation_count());
     let again = builder.finish(body.timestamp());
@@ -101,6 +120,11 @@ fn a_request() -> impl Strategy<Value = Request> {
     )
 }
 
+fn a_recover() -> impl Strategy<Value = Recover> {
+    (0..4u16, 1..=u64::MAX, any::<u8>())
+        .prop_map(|(replica, incarnation, nonce)| KEYS.recover(replica, incarnation, nonce))
+}
+
 fn a_statement() -> impl Strategy<Value = Statement> {
     (0..4u8, 0..1000u64, 1..=u64::MAX, any::<[u8; 32]>()).prop_map(|(kind, view, seq, digest)| {
         let (view, seq, digest) = (View(view * 4), Seq(seq), Digest(digest));
@@ -116,10 +140,13 @@ fn a_statement() -> impl Strategy<Value = Statement> {
 
 /// A frame of any type that a correct replica might send.
 fn a_frame() -> impl Strategy<Value = Bytes> {
-    let body = (1..=u64::MAX, prop::collection::vec(a_request(), 0..5)).prop_map(|(timestamp, requests)| {
+    let content = (prop::collection::vec(a_request(), 0..5), prop::collection::vec(a_recover(), 0..4));
+    let body = (1..=u64::MAX, content).prop_map(|(timestamp, (requests, recovers))| {
         let mut builder = BodyBuilder::new();
+        let is_empty = requests.is_empty() && recovers.is_empty();
         requests.iter().for_each(|request| builder.push(request));
-        let timestamp = if requests.is_empty() { Timestamp(0) } else { Timestamp(timestamp) };
+        recovers.into_iter().for_each(|recover| builder.recover(recover));
+        let timestamp = if is_empty { Timestamp(0) } else { Timestamp(timestamp) };
         frame(PeerFrame::BODY, builder.finish(timestamp).bytes())
     });
     let bundle = prop::collection::vec(a_statement(), 1..65).prop_map(|statements| {
@@ -143,6 +170,7 @@ fn a_frame() -> impl Strategy<Value = Bytes> {
     });
     prop_oneof![
         a_request().prop_map(|request| frame(PeerFrame::REQUEST, request.bytes())),
+        a_recover().prop_map(|recover| frame(PeerFrame::RECOVER, recover.bytes())),
         body,
         bundle,
         status
@@ -201,7 +229,7 @@ proptest! {
     }
 
     #[test]
-    fn noise_is_refused_or_canonical(kind in 0..6u8, noise in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn noise_is_refused_or_canonical(kind in 0..9u8, noise in prop::collection::vec(any::<u8>(), 0..300)) {
         assert_canonical(&frame(kind, &noise));
     }
 
@@ -220,11 +248,11 @@ fn refused(kind: u8, bytes: &[u8]) -> &'static str {
 
 #[test]
 fn counts_and_lengths_that_promise_more_than_follows_allocate_nothing() {
-    let body = [&[0; 8][..], &u32::MAX.to_le_bytes()].concat();
+    let body = [&[0; 8][..], &u32::MAX.to_le_bytes(), &[0; 2]].concat();
     assert_eq!(refused(PeerFrame::BODY, &body), "more requests than it can hold");
     let body = [&[0; 8][..], &512u32.to_le_bytes(), &[0; 100]].concat();
     assert_eq!(refused(PeerFrame::BODY, &body), "more requests than it can hold");
-    let body = [&[0; 8][..], &1u32.to_le_bytes(), &u32::MAX.to_le_bytes(), &[0; 100]].concat();
+    let body = [&[0; 8][..], &1u32.to_le_bytes(), &[0; 2], &u32::MAX.to_le_bytes(), &[0; 100]].concat();
     assert_eq!(refused(PeerFrame::BODY, &body), "truncated");
     let request = [&[0; 4][..], &64u64.to_le_bytes(), &[0; 9], &u16::MAX.to_le_bytes(), &[0; 64]].concat();
     assert_eq!(refused(PeerFrame::REQUEST, &request), "truncated");
@@ -243,7 +271,7 @@ fn the_empty_body_has_one_form() {
     let empty = Body::empty();
     assert!(PeerFrame::decode(&frame(PeerFrame::BODY, empty.bytes()), &limits()).is_ok());
     assert_eq!(
-        refused(PeerFrame::BODY, &[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        refused(PeerFrame::BODY, &[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
         "an empty body has timestamp 0"
     );
 }
@@ -280,6 +308,24 @@ fn bodies_beyond_batch_max_operations_or_batch_bytes_are_refused() {
     (1..=17).for_each(|run| builder.push(&KEYS.decoded(&KEYS.request(0, run * 64, 0, &[&[0; 4000]]))));
     let body = builder.finish(Timestamp(1));
     assert_eq!(refused(PeerFrame::BODY, body.bytes()), "longer than batch_bytes");
+}
+
+#[test]
+fn a_body_has_a_replicas_recover_once_and_in_order() {
+    let of = |recovers: &[Recover]| {
+        let count = u16::try_from(recovers.len()).unwrap();
+        let mut bytes = [&1u64.to_le_bytes()[..], &[0; 4], &count.to_le_bytes()].concat();
+        recovers.iter().for_each(|recover| bytes.extend_from_slice(recover.bytes()));
+        bytes
+    };
+    let (one, two, other) = (KEYS.recover(1, 1, 1), KEYS.recover(2, 1, 1), KEYS.recover(1, 2, 2));
+    assert!(Body::decode(of(&[one.clone(), two.clone()]).into(), &limits()).is_ok());
+    assert_eq!(refused(PeerFrame::BODY, &of(&[two.clone(), one.clone()])), "recovers out of order");
+    assert_eq!(refused(PeerFrame::BODY, &of(&[one.clone(), other])), "recovers out of order");
+    assert_eq!(refused(PeerFrame::BODY, &of(&vec![one.clone(); 5])), "more recovers than replicas");
+    assert_eq!(refused(PeerFrame::RECOVER, &[&[4, 0][..], &one.bytes()[2..]].concat()), "unknown replica");
+    let zeroth = [&one.bytes()[..2], &[0; 8], &one.bytes()[10..]].concat();
+    assert_eq!(refused(PeerFrame::RECOVER, &zeroth), "incarnation 0 is the first, which nobody asks for");
 }
 
 #[test]

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use hypostyle_app_api::{Digest, PillarId, ReplicaId, Seq, Timestamp, View};
-use hypostyle_crypto::{Entry, Signed};
-use hypostyle_pillars::message::{Body, BodyBuilder, Bundle, Kind, Request, SealedBundle, Statement};
+use hypostyle_crypto::{Entry, Signed, Signer, Tag};
+use hypostyle_pillars::message::{
+    Body, BodyBuilder, Bundle, Kind, Recover, Request, SealedBundle, Statement,
+};
 
 use crate::fixture::{Keys, config};
 
@@ -141,4 +143,38 @@ fn a_body_claims_one_signature_a_request_and_an_empty_one_none() {
     assert_eq!(bytes, [one.bytes().clone(), two.bytes().clone()]);
     let operations: Vec<_> = body.requests().iter().flat_map(|r| body.operations(r)).collect();
     assert_eq!(operations, one.operations().chain(two.operations()).collect::<Vec<_>>());
+}
+
+fn recovery(timestamp: u64, requests: &[&Request], recovers: &[&Recover]) -> Body {
+    let mut builder = BodyBuilder::new();
+    requests.iter().for_each(|request| builder.push(request));
+    recovers.iter().for_each(|recover| builder.recover((*recover).clone()));
+    builder.finish(Timestamp(timestamp))
+}
+
+#[test]
+fn every_field_of_a_recover_counts_in_the_digest_and_its_signature_is_claimed() {
+    let keys = Keys::new(4);
+    let request = keys.lone(0, 1);
+    let recovers =
+        [keys.recover(1, 1, 1), keys.recover(2, 1, 1), keys.recover(1, 2, 1), keys.recover(1, 1, 2)];
+    let unsigned = Recover::new(ReplicaId(1), 1, recovers[0].nonce(), &[]);
+    let mut bodies: Vec<_> = recovers.iter().map(|recover| recovery(1, &[], &[recover])).collect();
+    bodies.extend(recovers.iter().map(|recover| recovery(1, &[&request], &[recover])));
+    bodies.push(recovery(1, &[&request], &[]));
+    bodies.push(recovery(2, &[], &[&recovers[0]]));
+    bodies.push(recovery(1, &[], &[&recovers[0], &recovers[1]]));
+    assert!(bodies.iter().all(|body| !body.is_empty() && keys.keyring.verify(body.clone()).is_ok()));
+    bodies.push(recovery(1, &[], &[&unsigned]));
+    bodies.push(Body::empty());
+    assert_eq!(bodies.iter().map(Body::digest).collect::<BTreeSet<_>>().len(), bodies.len());
+
+    let both = recovery(1, &[&request], &[&recovers[1]]);
+    assert_eq!((both.claims(), both.operation_count()), (2, 1));
+    let claim = both.claim(1);
+    assert_eq!((claim.tag, claim.signer), (Tag::Recover, Signer::Replica(ReplicaId(2))));
+    assert!(keys.keyring.verify(recovery(1, &[], &[&unsigned])).is_err());
+    let forged = [&recovers[0].bytes()[..10], &[9; 16], &recovers[0].bytes()[26..]].concat();
+    let forged = Recover::decode(forged.into(), 4).unwrap();
+    assert!(keys.keyring.verify(recovery(1, &[&request], &[&forged])).is_err(), "another nonce");
 }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use hypostyle_app_api::{ClientId, Digest, Number, PillarId, ReplicaId, Seq, Timestamp, View};
 use hypostyle_crypto::{Domain, Entry, Identity, Keyring, Seal, Signer, SigningKey, Suite, Tag};
 use hypostyle_pillars::message::{
-    Body, BodyBuilder, Bundle, Kind, PeerFrame, Request, SealedBundle, Statement, encode_request,
+    Body, BodyBuilder, Bundle, Kind, Nonce, PeerFrame, Recover, Request, SealedBundle, Statement,
+    encode_request,
 };
 use hypostyle_pillars::{Assign, Config, Declaration, Declared, Leaders, assigned_pillar};
 
@@ -69,6 +70,14 @@ impl Keys {
     pub(crate) fn decoded(&self, bytes: &Bytes) -> Request {
         let limits = Config { request_operations: 64, ..config(4, 1) }.frame_limits().request;
         Request::decode(bytes.clone(), &limits).unwrap()
+    }
+
+    /// The wish of `replica` to recover.
+    pub(crate) fn recover(&self, replica: u16, incarnation: u64, nonce: u8) -> Recover {
+        let (replica, nonce) = (ReplicaId(replica), Nonce([nonce; 16]));
+        let content = Recover::content(replica, incarnation, nonce);
+        let signature = self.replicas[replica.index()].sign(Tag::Recover, &content);
+        Recover::new(replica, incarnation, nonce, &signature)
     }
 
     /// A body of lone requests of client 0.

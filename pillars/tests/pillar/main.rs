@@ -21,6 +21,7 @@ mod normal;
 mod pace;
 mod random;
 mod read_holes;
+mod recovering;
 mod repair;
 mod view_codecs;
 mod views;

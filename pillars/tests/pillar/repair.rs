@@ -235,3 +235,19 @@ fn a_peer_that_asks_all_the_time_is_answered_fifty_times_a_second() {
     cluster.step(ReplicaId(1), PillarId(0), Input::Status(ReplicaId(2), status));
     assert_eq!(cluster.sent - sent, answer);
 }
+
+/// Two links in a row that end at once: the answers over the first are lost, and nothing else reminds of them.
+#[test]
+fn a_link_that_comes_up_again_at_once_is_answered_again() {
+    let mut cluster = Cluster::new(config(4, 1));
+    cluster.isolated.insert(ReplicaId(3));
+    cluster.submit(0, cluster.keys.lone(0, 1));
+    cluster.settle();
+    cluster.isolated.clear();
+    cluster.reconnect();
+    cluster.run_without(|_, envelope| envelope.to == ReplicaId(3) && envelope.frame[0] != PeerFrame::STATUS);
+    assert_eq!(cluster.frontier(3, 0), 0);
+    cluster.reconnect();
+    cluster.settle();
+    assert_eq!(cluster.frontier(3, 0), 1);
+}

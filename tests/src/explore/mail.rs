@@ -78,6 +78,7 @@ impl Book {
         match letter {
             Letter::Message(message) => match &**message {
                 Message::Request(request) => format!("{request:?} passed on by {from}"),
+                Message::Recover(recover) => format!("{recover:?} passed on by {from}"),
                 Message::Body(body) => format!("{body:?} from {from}"),
                 Message::Bundle(bundle) => {
                     let said = bundle.statements().iter();

@@ -215,6 +215,9 @@ impl Seat {
             Output::Forward(to, request) => {
                 self.send(book, Target::Peer(to), PeerFrame::REQUEST, request.bytes());
             }
+            Output::SendRecover(to, recover) => {
+                self.send(book, to, PeerFrame::RECOVER, recover.bytes());
+            }
             Output::SendStatus(to, status) if self.talks => {
                 let mut bytes = Vec::new();
                 status.encode(&mut bytes);

@@ -33,7 +33,8 @@ pub(super) fn describe(
     match PeerFrame::decode(payload, limits) {
         Ok(PeerFrame::Message(Message::Body(body))) => {
             let requests: Vec<_> = body.requests().iter().map(|r| (r.client.0, r.first.0)).collect();
-            format!("body {:?} {requests:?}", body.digest())
+            let recovers: Vec<_> = body.recovers().iter().map(|r| (r.replica().0, r.incarnation())).collect();
+            format!("body {:?} {requests:?} recovers {recovers:?}", body.digest())
         }
         Ok(PeerFrame::Message(Message::Bundle(bundle))) => {
             let statements: Vec<_> = bundle.statements().iter().map(statement_text).collect();
@@ -54,6 +55,9 @@ pub(super) fn describe(
             let changes: Vec<_> =
                 new_view.changes().iter().map(|(replica, digest)| (replica.0, *digest)).collect();
             format!("NEW-VIEW of r{} for {}: {changes:?}", new_view.signer(), new_view.view())
+        }
+        Ok(PeerFrame::Message(Message::Recover(recover))) => {
+            format!("RECOVER of r{} as incarnation {}", recover.replica(), recover.incarnation())
         }
         Ok(PeerFrame::Transfer(bytes)) => format!("state transfer, {} bytes", bytes.len()),
         Ok(PeerFrame::Status(status)) => format!("{status:?}"),

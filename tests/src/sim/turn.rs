@@ -182,7 +182,7 @@ impl World {
             Message::Bundle(bundle) => self.checkers.said(honest, &bundle),
             Message::ViewChange(change) => self.checkers.left(honest, &change),
             Message::NewView(new_view) => self.checkers.began(&new_view),
-            Message::Request(_) | Message::Body(_) => Ok(()),
+            Message::Request(_) | Message::Body(_) | Message::Recover(_) => Ok(()),
         }
     }
 

@@ -61,7 +61,7 @@ impl Scene {
             Output::Diverged { round, own, stable } => format!("diverged {round} {own:?} {stable:?}"),
             Output::Split { round } => format!("split {round}"),
             Output::Behind { round } => format!("behind {round}"),
-            Output::Checkpoint { .. } => panic!("not the collector's"),
+            Output::Checkpoint { .. } | Output::Recovered { .. } => panic!("not the collector's"),
         };
         std::mem::take(&mut self.out).into_iter().map(tell).collect()
     }

@@ -10,13 +10,14 @@ use bytes::Bytes;
 use hypostyle_app_api::{
     Application, ClientId, Digest, Instant, Now, Number, PillarId, Position, ReplicaId, Timestamp,
 };
-use hypostyle_crypto::{Identity, Pool, Signer, SigningKey, Suite};
-use hypostyle_pillars::message::{PeerFrame, encode_request};
+use hypostyle_crypto::{Identity, Keyring, Pool, Signer, SigningKey, Suite};
+use hypostyle_pillars::message::{Nonce, PeerFrame, encode_request};
 use hypostyle_pillars::{Progress, Rejected, Target};
 
-use super::super::{Node, NodeOutput, PeerMessage, Refusal};
+use super::super::{Node, NodeOutput, PeerMessage, RecoveryNews, Refusal};
 use crate::config::ClusterConfig;
 use crate::order_log::OrderEntry;
+use crate::recovery::Phase;
 use crate::replica::Seat;
 use crate::reply::CLIENT_FRAME;
 use crate::reply::ReplyMessage;
@@ -27,6 +28,8 @@ pub(super) struct Stepped<A: Application> {
     pub(super) config: ClusterConfig,
     now: Now,
     members: Vec<Member<A>>,
+    keyring: Arc<Keyring>,
+    news: Vec<(ReplicaId, RecoveryNews)>,
     replicas: Vec<Arc<Identity>>,
     clients: Vec<Identity>,
     flight: VecDeque<Frame>,
@@ -50,6 +53,10 @@ pub(super) struct Frame {
 impl Frame {
     pub(super) fn is_body(&self) -> bool {
         self.payload[0] == PeerFrame::BODY
+    }
+
+    pub(super) fn is_recover(&self) -> bool {
+        self.payload[0] == PeerFrame::RECOVER
     }
 
     pub(super) fn is_bundle(&self) -> bool {
@@ -96,17 +103,45 @@ impl<A: Application> Stepped<A> {
         let clients =
             clients.map(|(id, key)| Identity::new(Signer::Client(id), key, config.domain())).collect();
         let keyring = Arc::new(config.keyring().unwrap());
-        let member = |(id, identity): (ReplicaId, &Arc<Identity>)| {
-            let pool = Pool::new(0, Arc::clone(&keyring), Arc::clone(identity));
-            let pillars = (0..config.pillars).map(|pillar| config.pillar_config(id, PillarId(pillar)));
-            let node =
-                Node::new(pillars.collect(), &pool, usize::from(config.bundle), false, Arc::new(|| {}));
-            Member { node, seat: Seat::new(&config, id, make(), 1, None) }
-        };
+        let member = |(id, identity)| Member::new(&config, &keyring, identity, id, make());
         let members = (0..).map(ReplicaId).zip(&replicas).map(member).collect();
         let now = Now { instant: Instant(1_000_000_000), wall: Timestamp(1_000_000_000) };
-        let (flight, replies) = (VecDeque::new(), Vec::new());
-        Self { config, now, members, replicas, clients, flight, replies }
+        let (flight, replies, news) = (VecDeque::new(), Vec::new(), Vec::new());
+        Self { config, now, members, keyring, news, replicas, clients, flight, replies }
+    }
+
+    /// A replica's process ends and starts again without any memory; what was on its way to and from it is lost.
+    pub(super) fn restart(&mut self, replica: u16, nonce: u8, application: A) {
+        let id = ReplicaId(replica);
+        self.flight.retain(|frame| frame.from != id && frame.to != id);
+        let identity = &self.replicas[id.index()];
+        let mut member = Member::new(&self.config, &self.keyring, identity, id, application);
+        member.seat.recovers();
+        member.node.recover(self.now, Nonce([nonce; 16]));
+        self.members[id.index()] = member;
+        self.connect(id);
+    }
+
+    /// All links of a replica come up.
+    pub(super) fn connect(&mut self, id: ReplicaId) {
+        let now = self.now;
+        for pillar in (0..self.config.pillars).map(PillarId) {
+            for peer in self.ids().filter(|peer| *peer != id) {
+                self.members[peer.index()].node.connected(now, pillar, id);
+                self.members[id.index()].node.connected(now, pillar, peer);
+            }
+        }
+        self.ids().for_each(|id| self.turn(id));
+    }
+
+    /// What a replica told of its recovery.
+    pub(super) fn news(&self, replica: u16) -> Vec<RecoveryNews> {
+        self.news.iter().filter(|(id, _)| id.0 == replica).map(|(_, news)| *news).collect()
+    }
+
+    /// What a replica waits for before it votes.
+    pub(super) fn recovery(&self, replica: u16) -> Option<(Phase, u64)> {
+        self.members[usize::from(replica)].node.recovery()
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = ReplicaId> + use<A> {
@@ -290,13 +325,13 @@ impl<A: Application> Stepped<A> {
         loop {
             member.node.take_finished(now);
             member.node.tick(now);
-            member.route(now, id, &mut self.flight, &mut self.replies);
+            member.route(now, id, &mut self.flight, &mut self.replies, &mut self.news);
             let more = member.seat.run(now, BUDGET);
             for (_, report) in member.seat.reports() {
                 member.node.executor_report(now, report);
             }
             member.node.seal(now);
-            member.route(now, id, &mut self.flight, &mut self.replies);
+            member.route(now, id, &mut self.flight, &mut self.replies, &mut self.news);
             if !more && !member.node.is_busy() {
                 return;
             }
@@ -305,12 +340,26 @@ impl<A: Application> Stepped<A> {
 }
 
 impl<A: Application> Member<A> {
+    fn new(
+        config: &ClusterConfig,
+        keyring: &Arc<Keyring>,
+        identity: &Arc<Identity>,
+        id: ReplicaId,
+        application: A,
+    ) -> Self {
+        let pool = Pool::new(0, Arc::clone(keyring), Arc::clone(identity));
+        let pillars = (0..config.pillars).map(|pillar| config.pillar_config(id, PillarId(pillar)));
+        let node = Node::new(pillars.collect(), &pool, usize::from(config.bundle), false, Arc::new(|| {}));
+        Self { node, seat: Seat::new(config, id, application, 1, None) }
+    }
+
     fn route(
         &mut self,
         now: Now,
         me: ReplicaId,
         flight: &mut VecDeque<Frame>,
         replies: &mut Vec<ReplyMessage>,
+        told: &mut Vec<(ReplicaId, RecoveryNews)>,
     ) {
         let replicas = self.node.counters.replicas();
         for output in self.node.outputs() {
@@ -329,6 +378,7 @@ impl<A: Application> Member<A> {
                     replies.push(ReplyMessage::decode(reply).unwrap());
                 }
                 NodeOutput::ToExecutor(input) => self.seat.take(now, input),
+                NodeOutput::Recovery(news) => told.push((me, news)),
                 // There is no connection to close and no other worker.
                 NodeOutput::Close { .. } | NodeOutput::Demand(_) => {}
             }
@@ -346,6 +396,7 @@ fn encode(message: &PeerMessage) -> Bytes {
             (kind, bytes.clone())
         }
         PeerMessage::Transfer(message) => (PeerFrame::TRANSFER, message.encode()),
+        PeerMessage::Recover(recover) => (PeerFrame::RECOVER, recover.bytes().clone()),
         PeerMessage::Status(status) => {
             let mut bytes = Vec::new();
             status.encode(&mut bytes);

@@ -6,4 +6,5 @@ mod flips;
 mod forge;
 mod harness;
 mod lies;
+mod recovery;
 mod transfer;
