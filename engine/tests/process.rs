@@ -100,6 +100,22 @@ impl Processes {
         assert!(self.replicas[replica].replace(child.unwrap()).is_none(), "it still runs");
     }
 
+    /// Waits until a replica has recovered so often and may vote.
+    fn votes_again(&self, replica: usize, incarnation: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = self.status(replica);
+            if let Some(status) = &status
+                && status.recovering.is_none()
+                && status.ready()
+            {
+                assert_eq!(status.execution.incarnation, incarnation, "it has forgotten its votes");
+                return;
+            }
+            assert!(Instant::now() < deadline, "it still recovers: {status:#?}");
+        }
+    }
+
     fn kill(&mut self, replica: usize) {
         let mut child = self.replicas[replica].take().unwrap();
         child.kill().unwrap();
@@ -180,13 +196,29 @@ fn a_backup_killed_under_load_loses_nothing_that_was_acknowledged() {
     cluster.agree(&[0, 1, 2], 2800);
 
     cluster.restart(victim);
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(status) = cluster.status(victim) {
-            let recovering = status.recovering.is_some() && !status.ready();
-            assert!(recovering || status.execution.incarnation == 1, "it has forgotten its votes");
-            return;
-        }
-        assert!(Instant::now() < deadline, "it gives no status");
+    cluster.votes_again(victim, 1);
+}
+
+/// Under load, and in an idle cluster; then its vote is needed.
+#[test]
+fn a_replica_that_is_killed_and_started_twice_votes_again() {
+    let mut cluster = Processes::start(&["--auth", "ed25519", "--pillars", "4"]);
+    let client = cluster.client(0);
+    set(&client, "before", 200);
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| set(&client, "during", 2000));
+        cluster.kill(3);
+        cluster.restart(3);
+        load.join().unwrap();
+    });
+    cluster.votes_again(3, 1);
+    cluster.kill(3);
+    cluster.restart(3);
+    cluster.votes_again(3, 2);
+
+    cluster.kill(2);
+    set(&client, "after", 200);
+    for (name, count) in [("before", 200), ("during", 2000), ("after", 200)] {
+        check(&client, name, count);
     }
 }

@@ -17,9 +17,9 @@ use crate::reply::{Record, Value};
 
 /// Remembers every operation, answers how many there were, and panics when asked to.
 #[derive(Default)]
-pub(super) struct Journal(Vec<Vec<u8>>);
+struct Journal(Vec<Vec<u8>>);
 
-pub(crate) struct Nothing;
+struct Nothing;
 
 impl Application for Journal {
     type Snapshot = Nothing;
