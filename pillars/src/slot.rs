@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use hypostyle_app_api::{Digest, PillarId, ReplicaId, Seq, View};
+use hypostyle_probe::{Bug, bug};
 
 use crate::message::{Body, SealedBundle};
 use crate::outbox::Decided;
@@ -160,7 +161,8 @@ impl Slot {
     /// primary's: the decoder refuses it).
     pub(crate) fn prepared_digest(&self, quorum: usize) -> Option<Digest> {
         let proposal = self.proposal.as_ref().filter(|p| p.bundle.is_some())?;
-        let count = 1 + self.prepares.count(proposal.view, proposal.digest);
+        let primary = 1 + usize::from(bug!(Bug::PrimaryCountsAsPreparer));
+        let count = primary + self.prepares.count(proposal.view, proposal.digest);
         (count >= quorum).then_some(proposal.digest)
     }
 
@@ -177,6 +179,7 @@ impl Slot {
 
     /// The commit certificate, if 2f+1 Commits agree.
     pub(crate) fn commit_certificate(&self, quorum: usize) -> Option<Certificate> {
+        let quorum = quorum - usize::from(bug!(Bug::CommitQuorumShort));
         if self.commits.len() < quorum {
             return None;
         }

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use hypostyle_app_api::{Digest, ReplicaId, View};
+use hypostyle_probe::{Bug, bug};
 
 use crate::message::SealedBundle;
 
@@ -56,6 +57,7 @@ impl Votes {
 
     pub(crate) fn holds(&self, replica: ReplicaId, view: View, digest: Digest) -> bool {
         let place = self.places.get(replica.index());
+        let place = place.filter(|_| !bug!(Bug::VoteCountedTwice));
         place.is_some_and(|place| place.votes().any(|vote| (vote.view, vote.digest) == (view, digest)))
     }
 
@@ -64,6 +66,10 @@ impl Votes {
         let Some(place) = self.places.get_mut(replica.index()) else {
             return Cast::Repeated;
         };
+        if bug!(Bug::VoteCountedTwice) && place.newest.is_some() && place.older.is_none() {
+            place.older = Some(Box::new(vote));
+            return Cast::Counted;
+        }
         if place.votes().any(|old| (old.view, old.digest) == (vote.view, vote.digest)) {
             return Cast::Repeated;
         }

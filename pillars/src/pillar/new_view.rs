@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use hypostyle_app_api::{Digest, Now, Round, Seq, View};
-use hypostyle_probe::mark;
+use hypostyle_probe::{Bug, bug, mark};
 
 use super::Pillar;
 use crate::Rejected;
@@ -198,7 +198,10 @@ impl Pillar {
         let candidate = self.views.candidates[signer.index()].take().expect("just found");
         let changes: Vec<_> = candidate.held().cloned().collect();
         changes.iter().for_each(|change| self.learn_stable(now, change, out));
-        let choice = Choice::of(&changes, self.empty.digest());
+        let mut choice = Choice::of(&changes, self.empty.digest());
+        if bug!(Bug::NewViewNotRecomputed) {
+            choice.digests.clear();
+        }
         let view = candidate.new_view.view();
         if self.view < view {
             mark!("entered a view without having left for it");

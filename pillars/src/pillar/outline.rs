@@ -17,8 +17,8 @@ impl Pillar {
         outline.log.slots_mut().for_each(|slot: &mut Slot| {
             let prepared = active && slot.stage >= Stage::Prepared;
             slot.prepares.retain(|replica, vote| replica == me || (vote.view >= view && !prepared));
-            let decided = slot.certificate.as_ref().map(|certificate| certificate.view);
-            slot.commits.retain(|replica, vote| replica == me || decided.is_none_or(|view| vote.view > view));
+            let decided = slot.is_decided();
+            slot.commits.retain(|replica, _| replica == me || !decided);
         });
         let gone = |other| other < view || (other == view && active);
         for latest in &mut outline.views.latest {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hypostyle_app_api::{Digest, Now, ReplicaId, Round, Seq, View};
-use hypostyle_probe::mark;
+use hypostyle_probe::{Bug, bug, mark};
 
 use super::Pillar;
 use super::new_view::{Begun, Candidate};
@@ -111,7 +111,8 @@ impl Pillar {
         self.stable.iter().flat_map(|stable| stable.proof.iter()).for_each(&mut add);
         let mut prepared = Vec::new();
         for seq in (stable.0 + 1..=stable.0 + self.config.window).map(Seq) {
-            if let Some(certificate) = self.log.get(seq).and_then(|slot| slot.prepared.as_ref()) {
+            let slot = self.log.get(seq).filter(|_| !bug!(Bug::PreparedNotCarried));
+            if let Some(certificate) = slot.and_then(|slot| slot.prepared.as_ref()) {
                 prepared.push(Prepared { seq, view: certificate.view, digest: certificate.digest });
                 certificate.bundles.iter().for_each(&mut add);
             }

@@ -14,8 +14,8 @@ use super::set::Set;
 pub struct Byzantine {
     /// Which replica.
     pub id: u16,
-    /// Bodies it proposes in view 0, each under the same number.
-    pub bodies: u64,
+    /// What it proposes for the first slot: in which view, and the client's request with which number.
+    pub proposes: Vec<(u64, u64)>,
     /// Whether it votes for everything that is proposed.
     pub votes: bool,
     /// Whether it votes for something that nobody proposed.
@@ -28,13 +28,12 @@ pub struct Byzantine {
 
 impl Byzantine {
     /// What it can say whatever the others say.
-    pub(super) fn statics(&self, book: &mut Book, wall: Timestamp) -> Set {
-        let mut said = Set::default();
+    pub(super) fn speak(&self, book: &mut Book, said: &mut Set, wall: Timestamp) {
         let me = ReplicaId(self.id);
-        for number in 1..=self.bodies {
-            let body = book.keys.body(number, wall);
+        for (view, number) in &self.proposes {
+            let body = book.keys.body(*number, wall);
             said.insert(book.number(me, None, PeerFrame::BODY, body.bytes()));
-            said.insert(self.say(book, Kind::Propose, View(0), body.digest()));
+            said.insert(self.say(book, Kind::Propose, View(*view), body.digest()));
         }
         if self.wrong_votes {
             for kind in [Kind::Prepare, Kind::Commit] {
@@ -55,7 +54,6 @@ impl Byzantine {
             let (kind, bytes) = declared.frame();
             said.insert(book.number(me, None, kind, bytes));
         }
-        said
     }
 
     fn say(&self, book: &mut Book, kind: Kind, view: View, digest: Digest) -> u32 {

@@ -8,12 +8,11 @@ use super::seat::Seat;
 /// Deadlines until everybody must have decided.
 const DEADLINES_MAX: usize = 100;
 
-/// Delivers everything that these replicas have sent and send from now on, and lets time pass; the client asks again.
+/// Delivers everything that is on its `way` and that these replicas send from now on, and lets time pass; the client asks again.
 /// Returns who hasn't decided its request in the end.
-pub(super) fn run(book: &mut Book, mut seats: Vec<Seat>) -> Option<ReplicaId> {
+pub(super) fn run(book: &mut Book, mut seats: Vec<Seat>, mut way: Vec<u32>) -> Option<ReplicaId> {
     let at = seats.iter().map(|seat| seat.now.instant).max()?;
     let request = book.keys.request(1);
-    let mut way: Vec<u32> = seats.iter().flat_map(|seat| seat.sent.iter()).collect();
     for seat in &mut seats {
         seat.talks = true;
         seat.seals_at_once = true;

@@ -1,7 +1,7 @@
 //! What each replica can do next, worked out once for each of its states.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use hypostyle_app_api::ReplicaId;
@@ -24,39 +24,57 @@ pub(super) enum Action {
 }
 
 /// A state of one replica, under a number.
-pub(super) struct Node {
-    pub(super) seat: Seat,
-    pub(super) alive: bool,
-    next: HashMap<Action, u32>,
+struct Node {
+    seat: Seat,
+    alive: bool,
+    next: HashMap<Action, Step>,
     /// Messages that change nothing here.
     deaf: Set,
 }
 
-/// Where something that others can see takes a replica, and by what.
-#[derive(Debug)]
+/// Where an action takes a replica, and what it sends on the way.
+type Step = (u32, Rc<[u32]>);
+
+/// Something that others can see: where it takes a replica, what is new under way, and by what it came about.
+#[derive(Clone, Debug)]
 pub(super) struct Move {
     pub(super) to: u32,
+    pub(super) sends: Vec<u32>,
     pub(super) path: Vec<Action>,
 }
 
+/// All replicas' states that were seen.
 pub(super) struct Lab {
     pub(super) book: Book,
-    pub(super) nodes: Vec<Node>,
+    nodes: Vec<Node>,
     numbers: HashMap<u128, u32>,
     /// In earlier views than this one replicas may time out.
     views: u64,
+    /// Whether a body may come before or after its proposal; else it comes with it.
+    bodies_apart: bool,
     moves: HashMap<(u32, Set), Rc<Vec<Move>>>,
 }
 
 impl Lab {
-    pub(super) fn new(book: Book, views: u64) -> Self {
-        Self { book, nodes: Vec::new(), numbers: HashMap::new(), views, moves: HashMap::new() }
+    pub(super) fn new(book: Book, views: u64, bodies_apart: bool) -> Self {
+        Self { book, nodes: Vec::new(), numbers: HashMap::new(), views, bodies_apart, moves: HashMap::new() }
     }
 
-    /// The number of a replica's state.
-    pub(super) fn number(&mut self, mut seat: Seat, alive: bool) -> u32 {
-        seat.outbox.clear();
-        let print = seat.fingerprint() ^ u128::from(!alive);
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(super) fn seat(&self, node: u32) -> &Seat {
+        &self.nodes[node as usize].seat
+    }
+
+    pub(super) fn is_alive(&self, node: u32) -> bool {
+        self.nodes[node as usize].alive
+    }
+
+    /// The number of a replica's state. Of one that is dead only what it decided counts.
+    pub(super) fn number(&mut self, seat: Seat, alive: bool) -> u32 {
+        let print = if alive { seat.fingerprint() } else { seat.epitaph() };
         if let Some(number) = self.numbers.get(&print) {
             return *number;
         }
@@ -66,48 +84,46 @@ impl Lab {
         number
     }
 
-    pub(super) fn seat(&self, node: u32) -> &Seat {
-        &self.nodes[node as usize].seat
-    }
-
     /// Where an action takes a replica; `None` if it can't happen or changes nothing.
-    fn next(&mut self, from: u32, action: Action) -> Option<u32> {
+    fn next(&mut self, from: u32, action: Action) -> Option<Step> {
         let Node { seat, next, deaf, .. } = &mut self.nodes[from as usize];
+        if let Some(step) = next.get(&action) {
+            return Some(step.clone());
+        }
         if let Action::Deliver(number) = action {
             if deaf.contains(number) {
                 return None;
             }
-            if !next.contains_key(&action) && !seat.admits(&self.book, number) {
+            if !seat.admits(&self.book, number) {
                 deaf.insert(number);
                 return None;
             }
         }
-        if let Some(to) = next.get(&action) {
-            return Some(*to);
-        }
         let mut seat = seat.clone();
         match action {
-            Action::Deliver(number) => seat.deliver(&mut self.book, number),
+            Action::Deliver(number) => {
+                let body = self.book.body_of(number).filter(|_| !self.bodies_apart);
+                if let Some(body) = body.filter(|body| seat.admits(&self.book, *body)) {
+                    seat.deliver(&mut self.book, body);
+                }
+                seat.deliver(&mut self.book, number);
+            }
             Action::Seal => drop(seat.seal(&mut self.book)),
             Action::TimeOut if seat.time_out(&mut self.book) => {}
             Action::TimeOut => return None,
             Action::Die => {}
         }
+        let sends: Rc<[u32]> = std::mem::take(&mut seat.outbox).into();
         let to = self.number(seat, action != Action::Die);
         let Node { next, deaf, .. } = &mut self.nodes[from as usize];
-        match action {
-            Action::Deliver(number) if to == from => {
+        if to == from && sends.is_empty() {
+            if let Action::Deliver(number) = action {
                 deaf.insert(number);
-                return None;
             }
-            _ => drop(next.insert(action, to)),
+            return None;
         }
-        Some(to)
-    }
-
-    fn looks_alike(&self, a: u32, b: u32) -> bool {
-        let (a, b) = (self.seat(a), self.seat(b));
-        a.sent == b.sent && a.decided == b.decided && b.wrong.is_none()
+        next.insert(action, (to, Rc::clone(&sends)));
+        Some((to, sends))
     }
 
     /// Everything a replica can do next that others can see, with any of the messages of `pool`.
@@ -116,46 +132,45 @@ impl Lab {
     /// those silent deliveries are looked at without which the visible one that follows would be another.
     pub(super) fn moves(&mut self, from: u32, pool: &Set) -> Rc<Vec<Move>> {
         let me = self.seat(from).me();
-        let mine = self.addressed(me, pool);
-        let key = (from, mine);
+        let about_me = pool.filter(|number| {
+            let mail = self.book.mail(number);
+            mail.from == me || mail.to.is_none_or(|to| to == me)
+        });
+        let key = (from, about_me);
         if let Some(moves) = self.moves.get(&key) {
             return Rc::clone(moves);
         }
-        let moves = Rc::new(self.work_out(from, &key.1));
+        let moves = Rc::new(self.work_out(from, me, &key.1));
         self.moves.insert(key, Rc::clone(&moves));
         moves
     }
 
-    fn addressed(&self, me: ReplicaId, pool: &Set) -> Set {
-        let mut mine = Set::default();
-        for number in pool.iter() {
-            let mail = self.book.mail(number);
-            if mail.from != me && mail.to.is_none_or(|to| to == me) {
-                mine.insert(number);
-            }
-        }
-        mine
-    }
-
-    fn work_out(&mut self, from: u32, pool: &Set) -> Vec<Move> {
-        let mut seen = std::collections::HashSet::from([from]);
+    fn work_out(&mut self, from: u32, me: ReplicaId, pool: &Set) -> Vec<Move> {
+        let mail: Vec<Action> =
+            pool.iter().filter(|number| self.book.mail(*number).from != me).map(Action::Deliver).collect();
+        let mut seen = HashSet::from([from]);
         let mut level = vec![(from, Vec::new())];
-        let mut found: HashMap<u32, (usize, Vec<Action>)> = HashMap::new();
+        let mut found: HashMap<(u32, Vec<u32>), (usize, Vec<Action>)> = HashMap::new();
         let mut order = Vec::new();
         let mut depth = 0;
         while !level.is_empty() {
             let mut deeper = Vec::new();
             for (at, path) in level {
-                for action in self.actions(at, pool) {
-                    let Some(to) = self.next(at, action) else { continue };
+                let fetches = self.bodies_apart || !self.seat(at).pillar.progress().active;
+                for action in mail.iter().copied().chain(self.own_actions(at)) {
+                    if matches!(action, Action::Deliver(number) if !fetches && self.book.is_body(number)) {
+                        continue;
+                    }
+                    let Some((to, sends)) = self.next(at, action) else { continue };
+                    let sends = new(&sends, pool);
                     let path = || [&path[..], &[action]].concat();
-                    if self.looks_alike(from, to) {
+                    if sends.is_empty() && !self.shows(from, to) {
                         if seen.insert(to) {
                             deeper.push((to, path()));
                         }
-                    } else if let Entry::Vacant(place) = found.entry(to) {
+                    } else if let Entry::Vacant(place) = found.entry((to, sends)) {
+                        order.push(place.key().clone());
                         place.insert((depth, path()));
-                        order.push(to);
                     }
                 }
             }
@@ -163,40 +178,50 @@ impl Lab {
             depth += 1;
         }
         // One that an earlier one leads to adds nothing: from there it is reached with the same messages.
-        let mut covered = std::collections::HashSet::new();
+        let mut covered = HashSet::new();
         for early in &order {
-            for number in pool.iter() {
-                let Some(to) = self.next(*early, Action::Deliver(number)) else { continue };
-                if found.get(&to).is_some_and(|(later, _)| *later > found[early].0) {
-                    covered.insert(to);
+            for action in &mail {
+                let Some((to, sends)) = self.next(early.0, *action) else { continue };
+                let mut sends = [&early.1[..], &new(&sends, pool)].concat();
+                sends.sort_unstable();
+                sends.dedup();
+                let later = (to, sends);
+                if found.get(&later).is_some_and(|later| later.0 > found[early].0) {
+                    covered.insert(later);
                 }
             }
         }
-        let kept = order.into_iter().filter(|to| !covered.contains(to));
-        kept.map(|to| Move { to, path: found.remove(&to).expect("found").1 }).collect()
+        let kept = order.into_iter().filter(|key| !covered.contains(key));
+        let to_move = |key: (u32, Vec<u32>)| {
+            let path = found.remove(&key).expect("found").1;
+            Move { to: key.0, sends: key.1, path }
+        };
+        kept.map(to_move).collect()
     }
 
-    fn actions(&self, at: u32, pool: &Set) -> Vec<Action> {
+    /// Whether others can see the difference even though nothing was sent: a decision.
+    fn shows(&self, from: u32, to: u32) -> bool {
+        let (from, to) = (self.seat(from), self.seat(to));
+        from.decided != to.decided || to.wrong.is_some()
+    }
+
+    fn own_actions(&self, at: u32) -> impl Iterator<Item = Action> + use<> {
         let seat = self.seat(at);
-        let mut actions: Vec<_> = pool.iter().map(Action::Deliver).collect();
-        if seat.has_unsealed() {
-            actions.push(Action::Seal);
-        }
-        if seat.pillar.view().0 < self.views {
-            actions.push(Action::TimeOut);
-        }
-        actions
+        let seals = seat.has_unsealed().then_some(Action::Seal);
+        let waits = (seat.pillar.view().0 < self.views).then_some(Action::TimeOut);
+        seals.into_iter().chain(waits)
     }
 
-    /// By what a replica got from one state to another, as far as that was worked out.
-    pub(super) fn path(&self, from: u32, to: u32) -> Vec<Action> {
-        let moves = self.moves.iter().filter(|((at, _), _)| *at == from).flat_map(|(_, moves)| moves.iter());
-        let path = moves.filter(|m| m.to == to).map(|m| m.path.clone()).min_by_key(Vec::len);
-        path.unwrap_or_else(|| vec![Action::Die])
-    }
-
-    /// The state in which a replica has stopped: nothing counts any more but what it sent and decided.
+    /// The state in which a replica has stopped.
     pub(super) fn dead(&mut self, from: u32) -> u32 {
-        self.next(from, Action::Die).expect("anybody can die")
+        self.next(from, Action::Die).expect("anybody can die").0
     }
+}
+
+/// What of `sends` is not under way yet.
+fn new(sends: &[u32], pool: &Set) -> Vec<u32> {
+    let mut new: Vec<u32> = sends.iter().copied().filter(|number| !pool.contains(*number)).collect();
+    new.sort_unstable();
+    new.dedup();
+    new
 }

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use hypostyle_app_api::ReplicaId;
+use hypostyle_app_api::{Digest, ReplicaId};
 use hypostyle_crypto::Verified;
-use hypostyle_pillars::message::{Message, PeerFrame, Status};
+use hypostyle_pillars::message::{Kind, Message, PeerFrame, Statement, Status};
 use hypostyle_pillars::{Config, Declaration, Declared};
 
 use super::keys::Keys;
@@ -30,11 +30,13 @@ pub(super) struct Book {
     mails: Vec<Mail>,
     numbers: HashMap<(ReplicaId, Option<ReplicaId>, Bytes), u32>,
     declared: HashMap<String, Declared>,
+    bodies: HashMap<Digest, u32>,
 }
 
 impl Book {
     pub(super) fn new(keys: Keys, config: Config) -> Self {
-        Self { keys, config, mails: Vec::new(), numbers: HashMap::new(), declared: HashMap::new() }
+        let (numbers, declared, bodies) = Default::default();
+        Self { keys, config, mails: Vec::new(), numbers, declared, bodies }
     }
 
     pub(super) fn mail(&self, number: u32) -> &Mail {
@@ -49,6 +51,7 @@ impl Book {
     pub(super) fn number(&mut self, from: ReplicaId, to: Option<ReplicaId>, kind: u8, bytes: &[u8]) -> u32 {
         let frame = Bytes::from([&[kind], bytes].concat());
         let (mails, keys, config) = (&mut self.mails, &self.keys, &self.config);
+        let bodies = &mut self.bodies;
         *self.numbers.entry((from, to, frame)).or_insert_with_key(|(_, _, frame)| {
             let letter = match PeerFrame::decode(frame, &config.frame_limits()).expect("well-formed") {
                 PeerFrame::Message(message) => {
@@ -57,8 +60,14 @@ impl Book {
                 PeerFrame::Status(status) => Letter::Status(status),
                 PeerFrame::Transfer(_) => unreachable!("nobody falls so far behind"),
             };
+            let number = u32::try_from(mails.len()).expect("few messages");
+            if let Letter::Message(message) = &letter
+                && let Message::Body(body) = &**message
+            {
+                bodies.entry(body.digest()).or_insert(number);
+            }
             mails.push(Mail { from, to, letter });
-            u32::try_from(mails.len() - 1).expect("few messages")
+            number
         })
     }
 
@@ -70,6 +79,27 @@ impl Book {
         };
         let says = format!("{signer} {} {:?} {:?}", change.view(), change.stable(), change.prepared());
         self.declared.entry(says).or_insert(declared).clone()
+    }
+
+    /// A replica's statement, if it is one.
+    pub(super) fn statement(&self, number: u32) -> Option<&Statement> {
+        match &self.mail(number).letter {
+            Letter::Message(message) => match &**message {
+                Message::Bundle(bundle) => bundle.statements().first(),
+                _ => None,
+            },
+            Letter::Status(_) => None,
+        }
+    }
+
+    pub(super) fn is_body(&self, number: u32) -> bool {
+        matches!(&self.mail(number).letter, Letter::Message(m) if matches!(**m, Message::Body(_)))
+    }
+
+    /// The body that a proposal names, as its proposer sent it.
+    pub(super) fn body_of(&self, number: u32) -> Option<u32> {
+        let proposal = self.statement(number).filter(|statement| statement.kind == Kind::Propose)?;
+        self.bodies.get(&proposal.digest).copied()
     }
 
     /// One line for a schedule.

@@ -1,17 +1,18 @@
 //! All states of a cluster, breadth first.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 
 use hypostyle_app_api::{Digest, ReplicaId, Seq, View};
 use hypostyle_pillars::Config;
-use hypostyle_pillars::message::Kind;
+use hypostyle_pillars::message::{Kind, Message, Statement};
 
 use super::byzantine::Byzantine;
 use super::fair;
 use super::keys::{Keys, config};
-use super::lab::{Action, Lab};
-use super::mail::Book;
+use super::lab::{Action, Lab, Move};
+use super::mail::{Book, Letter};
 use super::seat::Seat;
 use super::set::Set;
 
@@ -20,16 +21,27 @@ use super::set::Set;
 pub struct Scenario {
     /// Replicas may time out in this many views, from view 0 on.
     pub views: u64,
-    /// Who stops for good at any point, at the latest where it would leave view 0.
-    pub mortal: Option<u16>,
+    /// Who stops for good, and when.
+    pub stops: Option<Stops>,
     /// Who is Byzantine, and what it has to say.
     pub byzantine: Option<Byzantine>,
     /// Whether what a replica says is signed at once, or at any time later.
     pub seals_at_once: bool,
+    /// Whether a body may come before its proposal or after it; else it comes with it.
+    pub bodies_apart: bool,
     /// What must hold where nothing can happen any more.
     pub ends: Ends,
     /// Most states that are looked at; the first ones, if there are more.
     pub limit: usize,
+}
+
+/// A replica that stops for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stops {
+    /// At any point.
+    Anywhere(u16),
+    /// Where it would leave view 0. What it has sent by then is lost or not, as for everybody.
+    InView0(u16),
 }
 
 /// What must hold where nothing can happen any more.
@@ -74,17 +86,21 @@ impl fmt::Display for Violation {
     }
 }
 
-type Global = Box<[u32]>;
+/// A state of the cluster: each replica's, and what is under way.
+type Global = (Box<[u32]>, Set);
+
+/// How a state came about: from which one, by whom, and what happened to him.
+type Way = (usize, u16, Vec<Action>);
 
 struct Search<'a> {
     scenario: &'a Scenario,
     lab: Lab,
-    states: Vec<(Global, Option<(usize, u16)>)>,
+    states: Vec<(Global, Option<Way>)>,
     numbers: HashMap<Global, usize>,
-    explored: Explored,
+    ends: usize,
 }
 
-/// Looks at every state that a cluster of `config` can come to.
+/// Looks at every state that a cluster of four can come to with one request of a client.
 ///
 /// # Errors
 /// The first violation, with its schedule.
@@ -97,10 +113,10 @@ pub fn explore(scenario: &Scenario) -> Result<Explored, Box<Violation>> {
     }
     Ok(Explored {
         states: at,
-        complete: at == search.states.len(),
-        local: search.lab.nodes.len(),
+        local: search.lab.len(),
         messages: search.lab.book.len(),
-        ..search.explored
+        ends: search.ends,
+        complete: at == search.states.len(),
     })
 }
 
@@ -109,82 +125,121 @@ impl<'a> Search<'a> {
         let config = config(4);
         let mut book = Book::new(Keys::new(config.replicas), config.clone());
         let request = book.keys.request(1);
+        let mut pool = Set::default();
         let mut seats = Vec::new();
         for id in (0..config.replicas).map(ReplicaId) {
             let mut seat = Seat::new(Config { me: id, ..config.clone() }, scenario.seals_at_once);
-            match &scenario.byzantine {
-                Some(byzantine) if ReplicaId(byzantine.id) == id => {
-                    seat.sent = byzantine.statics(&mut book, seat.now.wall);
-                }
-                _ => seat.ask(&mut book, request.clone()),
+            let byzantine = scenario.byzantine.as_ref().filter(|byzantine| byzantine.id == id.0);
+            match byzantine {
+                Some(byzantine) => byzantine.speak(&mut book, &mut pool, seat.now.wall),
+                None => seat.ask(&mut book, request.clone()),
             }
-            seats.push(seat);
+            std::mem::take(&mut seat.outbox).into_iter().for_each(|number| pool.insert(number));
+            seats.push((seat, byzantine.is_none()));
         }
-        let mut lab = Lab::new(book, scenario.views);
-        let alive = |seat: &Seat| scenario.byzantine.as_ref().is_none_or(|b| ReplicaId(b.id) != seat.me());
-        let mut number = |seat: Seat| {
-            let alive = alive(&seat);
-            lab.number(seat, alive)
-        };
-        let start: Global = seats.into_iter().map(&mut number).collect();
-        let numbers = HashMap::from([(start.clone(), 0)]);
-        Self { scenario, lab, states: vec![(start, None)], numbers, explored: Explored::default() }
+        let mut lab = Lab::new(book, scenario.views, scenario.bodies_apart);
+        let nodes = seats.into_iter().map(|(seat, correct)| lab.number(seat, correct)).collect();
+        let mut search = Self { scenario, lab, states: Vec::new(), numbers: HashMap::new(), ends: 0 };
+        search.note((nodes, pool), None);
+        search
     }
 
-    fn pool(&mut self, global: &Global) -> Set {
-        let mut pool = Set::default();
-        global.iter().for_each(|node| pool.add(&self.lab.seat(*node).sent));
+    /// Takes up a state, if it is a new one.
+    fn note(&mut self, (nodes, mut pool): Global, way: Option<Way>) -> bool {
         if let Some(byzantine) = &self.scenario.byzantine {
             byzantine.react(&mut self.lab.book, &mut pool);
         }
-        pool
+        let pool = self.without_dead_letters(&nodes, &pool);
+        let number = self.states.len();
+        match self.numbers.entry((nodes, pool)) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                self.states.push((place.key().clone(), way));
+                place.insert(number);
+                true
+            }
+        }
+    }
+
+    /// What somebody can still have a use for: views only grow.
+    fn without_dead_letters(&self, nodes: &[u32], pool: &Set) -> Set {
+        let alive: Vec<_> =
+            nodes.iter().filter(|node| self.lab.is_alive(**node)).map(|node| self.lab.seat(*node)).collect();
+        let reached = |view: View| alive.iter().all(|seat| seat.pillar.view() >= view);
+        let began = |view: View| {
+            let progress = alive.iter().map(|seat| seat.pillar.progress());
+            progress.into_iter().all(|p| p.view > view || (p.view == view && p.active))
+        };
+        pool.filter(|number| {
+            let mail = self.lab.book.mail(number);
+            if mail.to.is_some_and(|to| !alive.iter().any(|seat| seat.me() == to)) {
+                return false;
+            }
+            match &mail.letter {
+                Letter::Message(message) => match &**message {
+                    Message::Bundle(bundle) => bundle.statements().iter().any(|statement| {
+                        statement.kind == Kind::Commit || !reached(View(statement.view.0 + 1))
+                    }),
+                    Message::ViewChange(change) => !began(change.view()),
+                    Message::NewView(new_view) => !began(new_view.view()),
+                    Message::Request(_) | Message::Body(_) | Message::Recover(_) => true,
+                },
+                Letter::Status(_) => false,
+            }
+        })
     }
 
     fn expand(&mut self, at: usize) -> Result<(), Box<Violation>> {
-        let global = self.states[at].0.clone();
-        let pool = self.pool(&global);
+        let (nodes, pool) = self.states[at].0.clone();
         let mut is_end = true;
-        for (index, node) in global.iter().enumerate() {
-            if !self.lab.nodes[*node as usize].alive {
+        for (node, index) in nodes.iter().zip(0u16..) {
+            if !self.lab.is_alive(*node) {
                 continue;
             }
-            let moves = self.lab.moves(*node, &pool);
-            is_end &= moves.is_empty();
-            let mut targets: Vec<u32> = moves.iter().map(|m| m.to).collect();
-            if self.scenario.mortal.map(usize::from) == Some(index) {
-                targets.retain(|to| self.lab.seat(*to).pillar.view() == View(0));
-                targets.push(self.lab.dead(*node));
+            let mut moves = self.lab.moves(*node, &pool).to_vec();
+            match self.scenario.stops {
+                Some(Stops::Anywhere(id)) if id == index => {
+                    moves.push(Move { to: self.lab.dead(*node), sends: Vec::new(), path: vec![Action::Die] });
+                }
+                Some(Stops::InView0(id)) if id == index => {
+                    moves.retain(|one| self.lab.seat(one.to).pillar.view() == View(0));
+                }
+                _ => {}
             }
-            for to in targets {
-                let mut next = global.clone();
-                next[index] = to;
-                if !self.numbers.contains_key(&next) {
-                    self.numbers.insert(next.clone(), self.states.len());
-                    self.states.push((next, Some((at, u16::try_from(index).expect("few")))));
-                    self.check(self.states.len() - 1)?;
+            for Move { to, sends, path } in moves {
+                is_end &= path == [Action::Die];
+                let (mut nodes, mut all) = (nodes.clone(), pool.clone());
+                nodes[usize::from(index)] = to;
+                sends.iter().for_each(|number| all.insert(*number));
+                let wrong = self.contradiction(&pool, &sends).or_else(|| self.unfounded(&all, &sends));
+                let wrong = wrong.or_else(|| self.forgotten(&all));
+                if self.note((nodes, all), Some((at, index, path))) {
+                    let new = self.states.len() - 1;
+                    if let Some(what) = wrong.or_else(|| self.wrong(new)).or_else(|| self.disagreement(new)) {
+                        return Err(self.violation(new, what));
+                    }
                 }
             }
         }
         if is_end {
-            self.explored.ends += 1;
+            self.ends += 1;
             self.check_end(at)?;
         }
         Ok(())
     }
 
-    /// The correct replicas, dead ones included.
+    /// Correct replicas, dead ones included.
     fn correct(&self, at: usize) -> impl Iterator<Item = &Seat> {
-        let byzantine = self.scenario.byzantine.as_ref().map(|b| ReplicaId(b.id));
-        let seats = self.states[at].0.iter().map(|node| self.lab.seat(*node));
-        seats.filter(move |seat| Some(seat.me()) != byzantine)
+        let seats = self.states[at].0.0.iter().map(|node| self.lab.seat(*node));
+        seats.filter(|seat| self.is_correct(seat.me()))
     }
 
-    fn check(&self, at: usize) -> Result<(), Box<Violation>> {
-        let wrong = self.correct(at).find_map(|seat| seat.wrong.clone());
-        match wrong.or_else(|| self.disagreement(at)).or_else(|| self.forgotten(at)) {
-            Some(what) => Err(self.violation(at, what)),
-            None => Ok(()),
-        }
+    fn is_correct(&self, id: ReplicaId) -> bool {
+        self.scenario.byzantine.as_ref().is_none_or(|byzantine| ReplicaId(byzantine.id) != id)
+    }
+
+    fn wrong(&self, at: usize) -> Option<String> {
+        self.correct(at).find_map(|seat| seat.wrong.clone())
     }
 
     fn disagreement(&self, at: usize) -> Option<String> {
@@ -200,69 +255,94 @@ impl<'a> Search<'a> {
         None
     }
 
+    fn statements<'b>(
+        &'b self,
+        numbers: impl Iterator<Item = u32> + 'b,
+    ) -> impl Iterator<Item = (ReplicaId, Statement)> + 'b {
+        let of = |number| Some((self.lab.book.mail(number).from, *self.lab.book.statement(number)?));
+        numbers.filter_map(of).filter(|(by, _)| self.is_correct(*by))
+    }
+
+    /// No correct replica says two things about one slot.
+    fn contradiction(&self, pool: &Set, sends: &[u32]) -> Option<String> {
+        let about = |s: &Statement| (s.kind, s.view, s.seq);
+        let before: Vec<_> = self.statements(pool.iter()).collect();
+        let contradicted = |(by, said): &(ReplicaId, Statement)| {
+            before.iter().any(|(other, old)| other == by && about(old) == about(said) && old != said)
+        };
+        let (by, said) = self.statements(sends.iter().copied()).find(contradicted)?;
+        Some(format!("{by} says {said:?} and something else"))
+    }
+
+    /// Who says Commit has heard the primary propose and 2f others, or itself, prepare.
+    fn unfounded(&self, pool: &Set, sends: &[u32]) -> Option<String> {
+        let (config, others) = (&self.lab.book.config, usize::from(self.scenario.byzantine.is_some()));
+        let said: Vec<_> = self.statements(pool.iter()).collect();
+        let mut commits = self.statements(sends.iter().copied()).filter(|(_, s)| s.kind == Kind::Commit);
+        let (by, commit) = commits.find(|(_, commit)| {
+            let prepare = Statement { kind: Kind::Prepare, ..*commit };
+            let prepares = said.iter().filter(|(_, other)| *other == prepare).count();
+            prepares + others < config.quorum() - 1
+        })?;
+        Some(format!("{by} says {commit:?}, which is not prepared"))
+    }
+
     /// What 2f+1 replicas may have committed, whoever knows of it, is what every later view proposes.
-    fn forgotten(&self, at: usize) -> Option<String> {
-        let mut commits: HashMap<(Seq, View, Digest), usize> = HashMap::new();
-        for seat in self.correct(at) {
-            for ((seq, view, kind), digest) in &seat.said {
-                if *kind == Kind::Commit {
-                    *commits.entry((*seq, *view, *digest)).or_default() += 1;
-                }
-            }
-        }
+    fn forgotten(&self, pool: &Set) -> Option<String> {
+        let said: Vec<_> = self.statements(pool.iter()).collect();
         let others = usize::from(self.scenario.byzantine.is_some());
-        let quorum = self.lab.book.config.quorum();
-        commits.retain(|_, count| *count + others >= quorum);
-        for seat in self.correct(at) {
-            for ((seq, view, kind), digest) in &seat.said {
-                for (committed, before, locked) in commits.keys() {
-                    if seq == committed && view > before && digest != locked {
-                        let me = seat.me();
-                        return Some(format!(
-                            "{me} says {kind:?} {digest:?} for {seq} in view {view}, {locked:?} is committed"
-                        ));
-                    }
-                }
+        let of_kind = |kind| said.iter().filter(move |(_, statement)| statement.kind == kind);
+        for (_, commit) in of_kind(Kind::Commit) {
+            let same = of_kind(Kind::Commit).filter(|(_, other)| other == commit).count();
+            let departs = |(_, s): &&(ReplicaId, Statement)| {
+                s.kind != Kind::Commit
+                    && s.seq == commit.seq
+                    && s.view > commit.view
+                    && s.digest != commit.digest
+            };
+            if same + others >= self.lab.book.config.quorum()
+                && let Some((by, other)) = said.iter().find(departs)
+            {
+                return Some(format!("{by} says {other:?}, {commit:?} may be decided"));
             }
         }
         None
     }
 
     fn check_end(&mut self, at: usize) -> Result<(), Box<Violation>> {
-        let nodes: Vec<u32> = self.states[at].0.to_vec();
+        let (nodes, pool) = self.states[at].0.clone();
         let alive: Vec<Seat> = nodes
             .iter()
-            .filter(|node| self.lab.nodes[**node as usize].alive)
+            .filter(|node| self.lab.is_alive(**node))
             .map(|node| self.lab.seat(*node).clone())
+            .filter(|seat| self.scenario.stops != Some(Stops::InView0(seat.me().0)))
             .collect();
         let stuck = match self.scenario.ends {
             Ends::Anyhow => None,
             Ends::Decided => alive.iter().find(|seat| !seat.has_decided(1)).map(Seat::me),
-            Ends::DecideInTime => fair::run(&mut self.lab.book, alive),
+            Ends::DecideInTime => {
+                let speaks = |id| alive.iter().any(|seat| seat.me() == id);
+                let way = pool.filter(|number| speaks(self.lab.book.mail(number).from));
+                fair::run(&mut self.lab.book, alive, way.iter().collect())
+            }
         };
-        match stuck {
-            Some(id) => Err(self.violation(at, format!("{id} never decides"))),
-            None => Ok(()),
-        }
+        stuck.map_or(Ok(()), |id| Err(self.violation(at, format!("{id} never decides"))))
     }
 
     fn violation(&self, at: usize, what: String) -> Box<Violation> {
         let mut schedule = Vec::new();
         let mut here = at;
-        while let Some((before, index)) = self.states[here].1 {
-            let (from, to) =
-                (self.states[before].0[usize::from(index)], self.states[here].0[usize::from(index)]);
-            let path = self.lab.path(from, to);
-            for action in path.into_iter().rev() {
+        while let Some((before, index, path)) = &self.states[here].1 {
+            for action in path.iter().rev() {
                 let what = match action {
-                    Action::Deliver(number) => self.lab.book.describe(number),
+                    Action::Deliver(number) => self.lab.book.describe(*number),
                     Action::Seal => "signs".to_owned(),
                     Action::TimeOut => "times out".to_owned(),
                     Action::Die => "dies".to_owned(),
                 };
                 schedule.push(format!("at {index}: {what}"));
             }
-            here = before;
+            here = *before;
         }
         schedule.reverse();
         Box::new(Violation { what, schedule })

@@ -12,21 +12,16 @@ use hypostyle_pillars::{
 };
 
 use super::mail::{Book, Letter};
-use super::set::Set;
 
 #[derive(Clone)]
 pub(super) struct Seat {
     pub(super) pillar: Pillar,
     pub(super) now: Now,
     unsealed: VecDeque<Said>,
-    /// What it has sent.
-    pub(super) sent: Set,
-    /// The same, in order, since somebody last looked.
+    /// What it has sent since somebody last looked.
     pub(super) outbox: Vec<u32>,
-    /// What it has said of which slot in which view.
-    pub(super) said: BTreeMap<(Seq, View, Kind), Digest>,
-    /// The highest view it has left for.
-    left: View,
+    /// The view before the present step.
+    was_in: View,
     pub(super) decided: BTreeMap<Seq, (Digest, Vec<Number>)>,
     executed: Seq,
     /// Whether what it says is signed at once.
@@ -53,13 +48,11 @@ const DEADLINES_MAX: usize = 12;
 impl Seat {
     pub(super) fn new(config: Config, seals_at_once: bool) -> Self {
         Self {
-            left: View(0),
+            was_in: View(0),
             pillar: Pillar::new(config),
             now: START,
             unsealed: VecDeque::new(),
-            sent: Set::default(),
             outbox: Vec::new(),
-            said: BTreeMap::new(),
             decided: BTreeMap::new(),
             executed: Seq(0),
             seals_at_once,
@@ -72,12 +65,19 @@ impl Seat {
         self.pillar.config().me
     }
 
-    /// Everything that its future depends on, and what it has sent and decided.
+    /// Everything that its future depends on, and what it has decided.
     pub(super) fn fingerprint(&self) -> u128 {
         let mut hash = Fingerprint::default();
-        let Self { pillar, now, unsealed, sent, decided, executed, .. } = self;
-        let all = (pillar.outline(), now, unsealed, sent, decided, executed);
+        let Self { pillar, now, unsealed, decided, executed, .. } = self;
+        let all = (pillar.outline(), now, unsealed, decided, executed);
         write!(hash, "{all:?}").expect("a hash takes everything");
+        hash.0
+    }
+
+    /// What is left of it when it has stopped.
+    pub(super) fn epitaph(&self) -> u128 {
+        let mut hash = Fingerprint::default();
+        write!(hash, "dead {} {:?}", self.me(), self.decided).expect("a hash takes everything");
         hash.0
     }
 
@@ -116,13 +116,13 @@ impl Seat {
 
     /// Time passes for this replica alone, without anything happening, until it leaves its view. False if it never does.
     pub(super) fn time_out(&mut self, book: &mut Book) -> bool {
-        let before = self.left;
+        let before = self.pillar.view();
         for _ in 0..DEADLINES_MAX {
             let Some(at) = self.pillar.next_deadline() else {
                 return false;
             };
             self.pass_to(book, at);
-            if self.left > before {
+            if self.pillar.view() > before {
                 return true;
             }
         }
@@ -180,6 +180,7 @@ impl Seat {
 
     fn step(&mut self, book: &mut Book, input: Input) {
         let mut outputs = Vec::new();
+        self.was_in = self.pillar.view();
         self.pillar.step(self.now, input, &mut outputs);
         for output in outputs {
             self.carry_out(book, output);
@@ -194,16 +195,8 @@ impl Seat {
 
     fn carry_out(&mut self, book: &mut Book, output: Output) {
         match output {
-            Output::Statement(statement) => {
-                self.say(statement);
-                self.unsealed.push_back(Said::Statement(statement));
-            }
-            Output::Declare(declaration) => {
-                if matches!(declaration, Declaration::ViewChange(_)) {
-                    self.left = self.pillar.view();
-                }
-                self.unsealed.push_back(Said::Declaration(declaration));
-            }
+            Output::Statement(statement) => self.say(statement),
+            Output::Declare(declaration) => self.unsealed.push_back(Said::Declaration(declaration)),
             Output::SendBody(to, body) => self.send(book, to, PeerFrame::BODY, body.bytes()),
             Output::SendBundle(to, bundle) => {
                 self.send(book, Target::Peer(to), PeerFrame::BUNDLE, bundle.bytes());
@@ -239,19 +232,15 @@ impl Seat {
             Target::Peer(peer) => Some(peer),
         };
         let number = book.number(self.me(), to, kind, bytes);
-        self.sent.insert(number);
         self.outbox.push(number);
     }
 
-    /// Nobody says two things about one slot, or anything in a view it has left.
+    /// Nobody says anything in a view it has left.
     fn say(&mut self, statement: Statement) {
-        let Statement { kind, view, seq, digest, .. } = statement;
-        if kind != Kind::Checkpoint && view < self.left {
-            self.wrong = Some(format!("{} says {statement:?} after leaving for {}", self.me(), self.left));
+        if statement.kind != Kind::Checkpoint && statement.view < self.was_in {
+            self.wrong = Some(format!("{} says {statement:?} in view {}", self.me(), self.was_in));
         }
-        if self.said.insert((seq, view, kind), digest).is_some() {
-            self.wrong = Some(format!("{} speaks twice: {statement:?}", self.me()));
-        }
+        self.unsealed.push_back(Said::Statement(statement));
     }
 
     fn decide(&mut self, book: &Book, decided: &Decided) {

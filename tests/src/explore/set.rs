@@ -3,25 +3,21 @@
 pub(super) struct Set(Vec<u64>);
 
 impl Set {
-    pub(super) fn insert(&mut self, number: u32) -> bool {
+    pub(super) fn insert(&mut self, number: u32) {
         let (word, bit) = (number as usize / 64, 1 << (number % 64));
         if self.0.len() <= word {
             self.0.resize(word + 1, 0);
         }
-        let new = self.0[word] & bit == 0;
         self.0[word] |= bit;
-        new
     }
 
     pub(super) fn contains(&self, number: u32) -> bool {
         self.0.get(number as usize / 64).is_some_and(|word| word & (1 << (number % 64)) != 0)
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
-        if self.0.len() < other.0.len() {
-            self.0.resize(other.0.len(), 0);
-        }
-        self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a |= b);
+    /// Those that `keep` wants.
+    pub(super) fn filter(&self, keep: impl Fn(u32) -> bool) -> Self {
+        self.iter().filter(|number| keep(*number)).collect()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
@@ -33,5 +29,13 @@ impl Set {
                 Some(index * 64 + bit)
             })
         })
+    }
+}
+
+impl FromIterator<u32> for Set {
+    fn from_iter<I: IntoIterator<Item = u32>>(numbers: I) -> Self {
+        let mut set = Self::default();
+        numbers.into_iter().for_each(|number| set.insert(number));
+        set
     }
 }
