@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use hypostyle::crypto::Suite;
+
 use crate::cluster::Shape;
 use crate::load::Load;
 use crate::machine::Spent;
@@ -30,7 +32,7 @@ fn outage(shape: &Shape, victims: &[usize], limit: Duration) {
         gap.as_millis(),
         seen.resent
     );
-    let limit = spent.limit(&cluster, limit, ended - killed);
+    let limit = spent.limit(&cluster, limit);
     assert!(gap <= limit, "{gap:?}\n{}", cluster.describe());
     cluster.check(&seen.acknowledged);
 }
@@ -59,8 +61,20 @@ fn replica_3_of_four_is_killed_under_load() {
     one_of_four(3);
 }
 
+/// No other pillar shows that its slots are missing: only the clients do.
+#[test]
+fn the_only_primary_is_killed_under_load() {
+    outage(&Shape::new(4, 1), &[0], Duration::from_millis(1500));
+}
+
 /// Whoever takes over in the first one's pillars is dead too.
 #[test]
 fn two_primaries_in_a_row_of_seven_are_killed_under_load() {
     outage(&Shape::new(7, 4), &[1, 2], Duration::from_secs(3));
+}
+
+#[test]
+fn three_primaries_in_a_row_of_ten_are_killed_under_load() {
+    let shape = Shape { suite: Suite::Ed25519, ..Shape::new(10, 2) };
+    outage(&shape, &[1, 2, 3], Duration::from_secs(5));
 }

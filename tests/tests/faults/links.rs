@@ -87,7 +87,7 @@ fn trouble(
     let seen = load.finish();
     let gap = seen.longest_gap(harmed, ended);
     eprintln!("links, {name}: longest gap {gap:?}, all at the head {back:?} after healing, views {views:?}");
-    let limit = |limit| spent.limit(&cluster, limit, ended - harmed);
+    let limit = |limit| spent.limit(&cluster, limit);
     assert!(gap <= limit(limits.gap), "{name}: {gap:?}\n{}", cluster.describe());
     assert!(
         back.is_some_and(|back| back <= limit(Duration::from_secs(5))),

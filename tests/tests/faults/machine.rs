@@ -1,12 +1,13 @@
 //! Whose the processors are. A time that a test promises holds on a machine that the cluster has to itself.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
 
 /// Processor time spent up to some moment.
 pub(crate) struct Spent {
+    at: Instant,
     everyone: u64,
     own: u64,
 }
@@ -25,15 +26,16 @@ impl Spent {
         // user nice system idle iowait irq softirq steal; what guests spend is part of user.
         let everyone = all[..8].iter().sum::<u64>() - all[3] - all[4];
         let own = cluster.pids().chain([std::process::id()]).map(of_process).sum();
-        Self { everyone, own }
+        Self { at: Instant::now(), everyone, own }
     }
 
-    /// A limit that holds for what took until now: `limit`, unless others had much of the machine meanwhile.
-    pub(crate) fn limit(&self, cluster: &Cluster, limit: Duration, meanwhile: Duration) -> Duration {
+    /// A limit for what happened since: `limit`, unless others had much of the machine meanwhile.
+    pub(crate) fn limit(&self, cluster: &Cluster, limit: Duration) -> Duration {
         let now = Self::now(cluster);
         let others = (now.everyone - self.everyone).saturating_sub(now.own.saturating_sub(self.own));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let ticks = rustix::param::clock_ticks_per_second() as f64 * cores as f64 * meanwhile.as_secs_f64();
+        let ticks =
+            rustix::param::clock_ticks_per_second() as f64 * cores as f64 * (now.at - self.at).as_secs_f64();
         let share = others as f64 / ticks;
         if share <= OTHERS_MAX {
             return limit;
