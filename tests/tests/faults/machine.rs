@@ -14,6 +14,8 @@ pub(crate) struct Spent {
 
 /// A share of the processors that the system itself may take.
 const OTHERS_MAX: f64 = 0.1;
+/// Where others take more than this, a replica may wait longer for its turns than the others wait for it.
+const STARVED: f64 = 0.6;
 /// What times are multiplied by when others take more.
 const SHARED: u32 = 5;
 
@@ -31,20 +33,38 @@ impl Spent {
 
     /// A limit for what happened since: `limit`, unless others had much of the machine meanwhile.
     pub(crate) fn limit(&self, cluster: &Cluster, limit: Duration) -> Duration {
-        let now = Self::now(cluster);
-        let others = (now.everyone - self.everyone).saturating_sub(now.own.saturating_sub(self.own));
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let ticks =
-            rustix::param::clock_ticks_per_second() as f64 * cores as f64 * (now.at - self.at).as_secs_f64();
-        let share = others as f64 / ticks;
-        if share <= OTHERS_MAX {
+        let others = self.others(cluster);
+        if others <= OTHERS_MAX {
             return limit;
         }
         eprintln!(
             "others had {:.0} % of the processors: {limit:?} is not held against the cluster",
-            share * 100.0
+            others * 100.0
         );
         limit * SHARED
+    }
+
+    /// Whether the cluster had so little of the machine since that a timer tells nothing: view changes are needless then,
+    /// but right.
+    pub(crate) fn starved(&self, cluster: &Cluster) -> bool {
+        let others = self.others(cluster);
+        let starved = others > STARVED;
+        if starved {
+            eprintln!(
+                "others had {:.0} % of the processors: view changes are not held against the cluster",
+                others * 100.0
+            );
+        }
+        starved
+    }
+
+    /// The share of the processors that others had since.
+    fn others(&self, cluster: &Cluster) -> f64 {
+        let now = Self::now(cluster);
+        let others = (now.everyone - self.everyone).saturating_sub(now.own.saturating_sub(self.own));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let ticks = rustix::param::clock_ticks_per_second() as f64 * cores as f64;
+        others as f64 / (ticks * (now.at - self.at).as_secs_f64())
     }
 }
 
