@@ -17,6 +17,8 @@ use crate::slot::Slot;
 #[derive(Clone, Debug)]
 pub(super) struct Resend {
     answered: Box<[Option<Instant>]>,
+    /// The slots that each peer was last sent.
+    told: Box<[Option<Told>]>,
     asked: Box<[Option<Instant>]>,
     /// While a certified slot lacks its body: when to ask for it, and whom.
     fetch_at: Option<Instant>,
@@ -26,6 +28,23 @@ pub(super) struct Resend {
     quiet_status_due: Option<Instant>,
 }
 
+/// Slots that a peer was sent, because its frontier was `from`.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    at: Instant,
+    from: Seq,
+    to: Seq,
+    /// How long they take at [`REPEATED_BYTES_PER_SECOND`].
+    takes: Duration,
+    /// How often they were sent before.
+    repeats: u32,
+}
+
+/// What a peer was sent and doesn't show yet is sent again at this pace, and then at half of it, and so on: a peer that
+/// can't hear, or is slow to take in what it has been sent, would have a mountain of repetitions to work through.
+const REPEATED_BYTES_PER_SECOND: u32 = 1 << 20;
+/// The slowest pace is the first over 2 to the power of this.
+const REPEATS_MAX: u32 = 3;
 /// At most one answer and one question to a peer in this time.
 const ANSWER_INTERVAL: Duration = Duration::from_millis(20);
 /// Bytes in one answer, the last body or bundle not counted: there is always room for one.
@@ -36,6 +55,7 @@ impl Resend {
         let nobody = vec![None; usize::from(replicas)];
         Self {
             answered: nobody.clone().into(),
+            told: vec![None; usize::from(replicas)].into(),
             asked: nobody.into(),
             fetch_at: None,
             fetch_interval: ANSWER_INTERVAL,
@@ -48,6 +68,7 @@ impl Resend {
     pub(super) fn connected(&mut self, peer: ReplicaId) {
         self.answered[peer.index()] = None;
         self.asked[peer.index()] = None;
+        self.told[peer.index()] = None;
     }
 
     /// A slot is decided but for its body, which should be on its way.
@@ -69,6 +90,25 @@ impl Resend {
     /// Whether a peer may be asked something now.
     pub(super) fn may_ask(&mut self, peer: ReplicaId, now: Instant) -> bool {
         may(&mut self.asked, peer, now)
+    }
+
+    /// Whether a peer with this frontier may be sent the slots above it: not if it was, and had no time to show it.
+    fn may_tell(&self, peer: ReplicaId, frontier: Seq, now: Instant) -> bool {
+        let told = self.told.get(peer.index()).copied().flatten();
+        told.is_none_or(|told| {
+            let shown = frontier < told.from || frontier >= told.to;
+            let repeats = if frontier > told.from { 0 } else { told.repeats };
+            shown || now.since(told.at) >= told.takes * (1 << repeats)
+        })
+    }
+
+    fn note_told(&mut self, peer: ReplicaId, from: Seq, to: Seq, bytes: usize, now: Instant) {
+        let Some(place) = self.told.get_mut(peer.index()) else { return };
+        let again = place.filter(|told| told.from == from);
+        let repeats = again.map_or(0, |told| (told.repeats + 1).min(REPEATS_MAX));
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let takes = Duration::from_secs(1) / REPEATED_BYTES_PER_SECOND * bytes;
+        *place = Some(Told { at: now, from, to, takes, repeats });
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -152,21 +192,24 @@ impl Pillar {
             || !status.wanted_changes.is_empty()
             || !self.declarations_for(status).is_empty();
         if behind && may(&mut self.resend.answered, from, now.instant) {
-            self.answer(from, status, out);
+            self.answer(now.instant, from, status, out);
         }
     }
 
-    fn answer(&self, to: ReplicaId, status: &Status, out: &mut Vec<Output>) {
+    fn answer(&mut self, now: Instant, to: ReplicaId, status: &Status, out: &mut Vec<Output>) {
         out.extend(self.declarations_for(status).into_iter().map(|d| Output::SendDeclared(to, d)));
         let mut bundles = Bundles::default();
         self.add_checkpoints(status.stable, &mut bundles);
         let first = self.log.first().max(Seq(status.frontier.0.saturating_add(1)));
         let last = self.log.end().min(Seq(first.0.saturating_add(self.config.window - 1)));
+        let may_tell = self.resend.may_tell(to, status.frontier, now);
+        let mut told = status.frontier;
         let mut bodies = 0;
-        for seq in (first.0..=last.0).map(Seq) {
+        for seq in (first.0..=last.0).map(Seq).take_while(|_| may_tell) {
             if bodies + bundles.bytes >= ANSWER_BYTES_MAX {
                 break;
             }
+            told = seq;
             let Some(slot) = self.log.get(seq) else {
                 continue;
             };
@@ -178,6 +221,9 @@ impl Pillar {
                 bodies += body.bytes().len();
                 out.push(Output::SendBody(Target::Peer(to), Arc::clone(body)));
             }
+        }
+        if may_tell {
+            self.resend.note_told(to, status.frontier, told, bodies + bundles.bytes, now);
         }
         for wanted in &status.wanted {
             if bodies + bundles.bytes < ANSWER_BYTES_MAX

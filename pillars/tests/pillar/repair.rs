@@ -251,3 +251,34 @@ fn a_link_that_comes_up_again_at_once_is_answered_again() {
     cluster.settle();
     assert_eq!(cluster.frontier(3, 0), 1);
 }
+
+/// Found by processes: a replica that heard nobody for three seconds, and asked all the while, had ten times the traffic of
+/// the others to work through afterwards, fell behind over it, and asked again.
+#[test]
+fn what_a_peer_was_sent_and_does_not_show_is_sent_less_and_less_often() {
+    use hypostyle_app_api::{Round, Seq, View};
+    use hypostyle_pillars::Input;
+    use hypostyle_pillars::message::Status;
+    let mut cluster = without_replica_3(16, config(4, 1));
+    let asks = |cluster: &mut Cluster, frontier| {
+        cluster.pass(20 * MS);
+        let before = cluster.sent;
+        let status = Status {
+            view: View(0),
+            active: true,
+            stable: Round(0),
+            frontier: Seq(frontier),
+            accepted: Seq(frontier),
+            wanted: vec![],
+            wanted_changes: vec![],
+        };
+        cluster.step(ReplicaId(1), PillarId(0), Input::Status(ReplicaId(2), status));
+        cluster.sent - before
+    };
+    let whole = asks(&mut cluster, 0);
+    let again = (0..500).filter(|_| asks(&mut cluster, 0) == whole).count();
+    assert!((10..250).contains(&again), "{again} times in ten seconds");
+    cluster.step(ReplicaId(1), PillarId(0), Input::Connected(ReplicaId(2)));
+    assert_eq!(asks(&mut cluster, 0), whole, "what was under way is lost");
+    assert!(asks(&mut cluster, 15) > 0, "it shows nearly all, and may have lost the rest");
+}
