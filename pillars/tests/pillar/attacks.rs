@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hypostyle_app_api::{Digest, PillarId, ReplicaId, Seq, Timestamp, View};
-use hypostyle_pillars::message::{Kind, Leave, PeerFrame, Statement, WantedBody};
+use hypostyle_pillars::message::{Kind, Leave, Message, PeerFrame, Statement, WantedBody};
 use hypostyle_pillars::{Admission, Config, Input, Rejected};
 
 use crate::cluster::Cluster;
@@ -220,4 +220,38 @@ fn a_new_primary_waits_for_no_body_below_the_checkpoint() {
     let stable = hypostyle_pillars::Stable { round: hypostyle_app_api::Round(4), digest: state, proof };
     cluster.step(ReplicaId(1), P0, Input::Stable(stable));
     assert!(cluster.pillar(1, 0).progress().active, "now it doesn't");
+}
+
+/// Certificates are put together when a view ends: by then a liar has changed its mind twice.
+#[test]
+fn a_liar_cannot_take_back_its_share_of_a_prepared_certificate() {
+    let mut cluster = Cluster::new(config(4, 1));
+    cluster.down.insert(ReplicaId(0));
+    let body = cluster.keys.body(Timestamp(1), &[1]);
+    let proposal = said(&cluster.keys, 0, Kind::Propose, 0, 1, body.digest());
+    cluster.inject(0, 1, 0, body_frame(&body));
+    cluster.inject(0, 1, 0, bundle_frame(&proposal));
+    cluster.seal(ReplicaId(1));
+    let prepare = |cluster: &mut Cluster, digest| {
+        let vote = said(&cluster.keys, 3, Kind::Prepare, 0, 1, digest);
+        let verified = cluster.keys.keyring.verify(Message::Bundle((*vote).clone())).unwrap();
+        // Whatever admission says: it may have been verified at the same time as the others.
+        cluster.step(ReplicaId(1), P0, Input::Message(verified));
+    };
+    for digest in [Digest([1; 32]), body.digest(), Digest([2; 32]), Digest([3; 32])] {
+        prepare(&mut cluster, digest);
+    }
+    cluster.seal(ReplicaId(1));
+    assert_eq!(cluster.said(ReplicaId(1), Kind::Commit), 1);
+    prepare(&mut cluster, Digest([4; 32]));
+    leave_without(&mut cluster, 1, 1, &[2, 3]);
+    prepare(&mut cluster, Digest([5; 32]));
+    cluster.seal(ReplicaId(1));
+    let change = cluster.wire.iter().find(|e| e.frame[0] == PeerFrame::VIEW_CHANGE).unwrap();
+    let Ok(PeerFrame::Message(Message::ViewChange(change))) =
+        PeerFrame::decode(&change.frame, &cluster.config.frame_limits())
+    else {
+        panic!("it proves what it says");
+    };
+    assert_eq!(change.prepared(), [prepared(1, 0, body.digest())]);
 }

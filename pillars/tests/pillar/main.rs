@@ -23,5 +23,6 @@ mod random;
 mod read_holes;
 mod recovering;
 mod repair;
+mod scenarios;
 mod view_codecs;
 mod views;
