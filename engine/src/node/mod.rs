@@ -5,6 +5,7 @@ mod counters;
 mod exchange;
 mod recovering;
 mod sealer;
+mod under_way;
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -26,12 +27,14 @@ pub(crate) use exchange::{ExecutorInput, ExecutorReport, NodeOutput, PeerMessage
 pub(crate) use recovering::RecoveryNews;
 use recovering::{RECOVER_TICKET, Recovering};
 use sealer::{SealedReplies, Sealer, SealerSettings};
+use under_way::{Account, UnderWay};
 
 /// The pillars of one worker, what they sign, and whom they answer.
 pub(crate) struct Node {
     pillars: Vec<Pillar>,
     limits: FrameLimits,
     desk: Desk<Message, Context>,
+    under_way: UnderWay,
     sealer: Sealer,
     /// When this replica was started without its log.
     recovering: Option<Recovering>,
@@ -62,6 +65,7 @@ const FAULTY: Refusal = "a signature does not verify";
 struct Context {
     pillar: usize,
     source: Source,
+    account: Option<Account>,
 }
 
 /// Messages on the crypto threads beyond which clients wait.
@@ -83,6 +87,7 @@ impl Node {
             SealerSettings { me: first.me, bundle, replies_singly, flights_max: pool.threads().max(1) };
         let ids: Vec<_> = configs.iter().map(|config| config.pillar).collect();
         Self {
+            under_way: UnderWay::new(&first.frame_limits()),
             limits: first.frame_limits(),
             counters: Counters::new(first.replicas),
             desk: pool.desk(wake),
@@ -226,6 +231,7 @@ impl Node {
         while let Some(finished) = self.desk.finished() {
             match finished {
                 Finished::Verified { context, result: Ok(message) } => {
+                    self.under_way.end(context.account);
                     let input = match context.source {
                         Source::Peer(by) if matches!(*message, Message::Request(_)) => {
                             Input::Passed(by, message)
@@ -235,6 +241,7 @@ impl Node {
                     self.step(now, context.pillar, input);
                 }
                 Finished::Verified { context, result: Err(_) } => {
+                    self.under_way.end(context.account);
                     // Replicas pass on only what they have verified, and connections are authenticated: whoever sent
                     // this is faulty.
                     self.counters.refuse(context.source, Rejected::BadSignature);
@@ -350,9 +357,13 @@ impl Node {
             }
             Message::Request(_) | Message::Body(_) => Class::Client,
         };
-        if self.desk.verify(account, class, message, Context { pillar, source }) {
+        let Ok(large) = self.under_way.begin(pillar, source, &message) else {
+            return self.counters.refuse(source, Rejected::Full);
+        };
+        if self.desk.verify(account, class, message, Context { pillar, source, account: large }) {
             self.take_finished(now);
         } else {
+            self.under_way.end(large);
             self.counters.refuse(source, Rejected::Full);
         }
     }

@@ -136,7 +136,7 @@ fn all_pillars_change_their_views_at_once() {
             assert!(cluster.pass_deadline());
             cluster.run();
         }
-        let views = dead.len() as u32;
+        let views = u32::try_from(dead.len()).unwrap();
         assert!(cluster.now.instant.since(begin) <= 500 * MS * views + 100 * MS);
         cluster.settle();
         cluster.assert_executed(&after);
