@@ -5,7 +5,7 @@ use hypostyle_pillars::Config;
 use proptest::prelude::*;
 
 use crate::cluster::Cluster;
-use crate::fixture::{config, numbers_of};
+use crate::fixture::{MS, config, numbers_of};
 use crate::random::Random;
 
 /// Two slots in each pillar; the second only after the first, so that each has Propose, Prepare and Commit.
@@ -63,7 +63,8 @@ proptest! {
     ) {
         let (mut cluster, _, requests) = two_slots_each(pillars, if crashed { &[3] } else { &[] }, &lost);
         // Whoever alone has a request may have left its view alone: then it takes the client to tell the others.
-        cluster.insist(&requests);
+        cluster.insist_for(&requests, 20_000 * MS);
+        cluster.insist_for(&requests, 20_000 * MS);
         cluster.assert_executed(&requests);
     }
 
