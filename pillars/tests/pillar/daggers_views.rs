@@ -262,3 +262,26 @@ fn a_primary_uses_no_view_change_of_before_the_amnesia() {
     cluster.inject(3, 1, 0, change_frame(&bare(&cluster.keys, 3, 1)));
     assert!(is_in(&cluster, 1, 1));
 }
+
+/// "highest view wins": only that can have been decided.
+#[test]
+fn of_two_prepared_digests_that_of_the_higher_view_is_proposed_again() {
+    let [old, late] = [1, 2].map(|n| Cluster::new(config(4, 1)).keys.body(Timestamp(n), &[n]).digest());
+    for (lower, higher) in [(old, late), (late, old)] {
+        let mut cluster = Cluster::new(config(4, 1));
+        let changes = [
+            with_slot(&cluster, 0, 5, prepared(1, 0, lower)),
+            bare(&cluster.keys, 1, 5),
+            with_slot(&cluster, 2, 5, prepared(1, 4, higher)),
+        ];
+        begin(&mut cluster, 3, 5, &changes);
+        assert!(is_in(&cluster, 3, 5));
+        let propose = |cluster: &mut Cluster, digest| {
+            let proposal = said(&cluster.keys, 1, Kind::Propose, 5, 1, digest);
+            cluster.inject(1, 3, 0, bundle_frame(&proposal));
+            cluster.rejected.pop()
+        };
+        assert_eq!(propose(&mut cluster, lower), Some(Rejected::Equivocation));
+        assert_eq!(propose(&mut cluster, higher), None);
+    }
+}
