@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use hypostyle_probe::Bug;
 use hypostyle_tests::byzantine::{FIELDS, Mutator, Strategy};
 use hypostyle_tests::sim::{self, Batch, MARKS, Options, Random};
 use hypostyle_tests::source::rust_files;
@@ -39,6 +40,19 @@ fn every_mark_is_listed_and_every_listed_mark_is_there() {
     let calls = files.iter().flat_map(|file| file.text.split("mark!(\"").skip(1));
     let there: BTreeSet<&str> = calls.filter_map(|rest| rest.split('"').next()).collect();
     assert_eq!(there, MARKS.iter().copied().collect());
+}
+
+/// `cargo sim selftest` looks for all of them.
+#[test]
+fn seeded_bugs_are_found() {
+    let names: BTreeSet<_> = Bug::ALL.into_iter().map(Bug::name).collect();
+    assert!(names.len() == Bug::ALL.len() && names.len() >= 25);
+    for bug in [Bug::CommitUnprepared, Bug::ClientTableNotInCheckpoint, Bug::MergeLeavesGaps] {
+        hypostyle_probe::switch(Some(bug));
+        let found = (0..10).any(|seed| sim::run(seed, false).violation.is_some());
+        hypostyle_probe::switch(None);
+        assert!(found, "{}", bug.name());
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use hypostyle_app_api::{
 use hypostyle_crypto::sha256;
 use hypostyle_pillars::message::{Body, RequestRef};
 use hypostyle_pillars::{CheckpointVote, Decided};
+use hypostyle_probe::{Bug, bug};
 
 use super::service::Service;
 use super::{
@@ -229,24 +230,29 @@ impl<A: Application> Executor<A> {
     /// A digest of the present state, equal on replicas that have executed the same positions. After round r of P
     /// pillars, that is at position r·P, it is the checkpoint's.
     pub fn state_digest(&mut self) -> Digest {
-        let table = self.table.digest();
+        let table = if bug!(Bug::ClientTableNotInCheckpoint) { Digest::ZERO } else { self.table.digest() };
         let application = self.service.application.digest();
         state_digest(self.position(), self.timestamp, table, &self.incarnations, application)
     }
 
     fn execute_slot(&mut self, position: Position, slot: &Decided, out: &mut ExecutorOutbox) {
         let body = &*slot.body;
-        self.timestamp = self.timestamp.max(body.timestamp());
+        let before = if bug!(Bug::TimestampFalls) { Timestamp(0) } else { self.timestamp };
+        self.timestamp = before.max(body.timestamp());
         self.counters.slots += 1;
         if body.is_empty() {
             self.counters.empty_slots += 1;
             return;
         }
         let mut replayed = !self.recover(slot, out);
-        for request in body.requests() {
+        let (mut forwards, mut backwards) = (body.requests().iter(), body.requests().iter().rev());
+        let mut next = || if bug!(Bug::RequestsBackwards) { backwards.next() } else { forwards.next() };
+        while let Some(request) = next() {
             let client = request.client;
             self.touched.touch(&self.table, client);
-            self.table.acknowledge(client, request.floor);
+            if !bug!(Bug::FloorsIgnored) {
+                self.table.acknowledge(client, request.floor);
+            }
             replayed &= self.execute_request(position, slot.pillar, body, request);
         }
         if replayed {
@@ -314,6 +320,7 @@ impl<A: Application> Executor<A> {
             Known::Executed(answer, None) if answer.is_large() => {
                 Some((answer.into_failure(Failure::ResultNotKept), None))
             }
+            Known::Executed(..) if bug!(Bug::RepeatedAnswerWrong) => fail(Failure::Acknowledged),
             Known::Executed(answer, large) => Some((*answer, large.cloned())),
             Known::Forgotten => fail(Failure::ResultNotKept),
             Known::Acknowledged => fail(Failure::Acknowledged),
@@ -329,6 +336,7 @@ impl<A: Application> Executor<A> {
         }
         let round = Round(self.position().0 / pillars);
         self.checkpoints.executed(round);
+        let round = Round(round.0 + u64::from(bug!(Bug::CheckpointOneRoundEarly)));
         if round.0.is_multiple_of(self.settings.checkpoint_interval) {
             self.take_checkpoint(round, out);
         }

@@ -1,5 +1,6 @@
-use hypostyle_app_api::{Position, Seq};
+use hypostyle_app_api::{PillarId, Position, Seq};
 use hypostyle_pillars::Decided;
+use hypostyle_probe::{Bug, bug};
 
 /// Puts the pillars' decided slots, which come in any order, into global position order.
 ///
@@ -72,12 +73,16 @@ impl Merge {
 
     /// The next slot in global order, once it is decided.
     pub fn take(&mut self) -> Option<(Position, Decided)> {
-        let (pillar, seq) = self.next.slot(self.pillars);
+        let (mut pillar, seq) = self.next.slot(self.pillars);
         let index = self.index(seq);
+        if bug!(Bug::MergeByArrival) {
+            let there = (0..self.pillars).find(|p| self.rings[usize::from(*p)][index].is_some());
+            pillar = there.map_or(pillar, PillarId);
+        }
         let decided = self.rings[pillar.index()][index].take()?;
         debug_assert_eq!((decided.pillar, decided.seq), (pillar, seq));
         let position = self.next;
-        self.next = Position(position.0 + 1);
+        self.next = Position(position.0 + 1 + u64::from(bug!(Bug::MergeLeavesGaps)));
         Some((position, decided))
     }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use hypostyle_app_api::{Instant, Now, Seq, View};
-use hypostyle_probe::mark;
+use hypostyle_probe::{Bug, bug, mark};
 
 use super::Pillar;
 use crate::Config;
@@ -149,6 +149,9 @@ impl Pillar {
     /// Leaves the view when its primary has had its time.
     pub(super) fn blame_primary(&mut self, now: Now, out: &mut Vec<Output>) {
         let past = |at: Option<Instant>| at.is_some_and(|at| at <= now.instant);
+        if bug!(Bug::NobodyBlamed) {
+            return;
+        }
         // What came while this replica didn't run is looked at first.
         if self.blame.slept(now.instant.since(self.blame.stepped), &self.config) {
             return;

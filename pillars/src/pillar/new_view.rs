@@ -47,11 +47,13 @@ impl Choice {
         for slot in prepared().filter(|slot| slot.seq.0 > base.0) {
             let place = &mut best[usize::try_from(slot.seq.0 - base.0 - 1).expect("at most L")];
             // Two digests can't both be prepared in a view; the order of digests only makes this a function.
-            if !place.2 || (slot.view, slot.digest) > (place.0, place.1) {
+            let wins = (slot.view, slot.digest) > (place.0, place.1);
+            if !place.2 || wins != bug!(Bug::LowestViewWins) {
                 *place = (slot.view, slot.digest, true);
             }
         }
-        Self { base, digests: best.into_iter().map(|(_, digest, _)| digest).collect() }
+        let chosen = |digest| if bug!(Bug::NewViewForgetsPrepared) { empty } else { digest };
+        Self { base, digests: best.into_iter().map(|(_, digest, _)| chosen(digest)).collect() }
     }
 
     pub(super) fn last(&self) -> Seq {

@@ -6,7 +6,7 @@ use hypostyle_app_api::{Digest, Instant, Now, ReplicaId, Seq};
 
 use super::Pillar;
 use super::admit::requests_belong;
-use hypostyle_probe::mark;
+use hypostyle_probe::{Bug, bug, mark};
 
 use crate::message::{Body, Kind, Request, SealedBundle, Statement};
 use crate::outbox::{Demand, Output, Target};
@@ -37,7 +37,9 @@ impl Pillar {
             if self.views.active {
                 out.push(Output::Forward(self.primary(), request.clone()));
             }
-            self.expect(now, request.compact());
+            if !bug!(Bug::RequestsNotExpected) {
+                self.expect(now, request.compact());
+            }
         }
     }
 
@@ -266,11 +268,13 @@ impl Pillar {
         let Some(slot) = self.log.get_mut(seq) else {
             return;
         };
-        if self.views.active
+        let needed = if bug!(Bug::CommitUnprepared) { 1 } else { quorum };
+        if (self.views.active || bug!(Bug::CommitAfterLeaving))
             && slot.stage == Stage::Proposed
-            && let Some(digest) = slot.prepared_digest(quorum)
+            && let Some(digest) = slot.prepared_digest(needed)
         {
             slot.stage = Stage::Prepared;
+            let digest = if bug!(Bug::CommitsOtherDigest) { Digest::ZERO } else { digest };
             self.say(self.statement(Kind::Commit, seq, digest), out);
         }
         self.decide(now, seq, out);
@@ -285,7 +289,8 @@ impl Pillar {
         let Some(certificate) = slot.commit_certificate(quorum) else {
             return;
         };
-        let Some(body) = slot.held(certificate.digest).cloned() else {
+        let proposed = slot.body.clone().filter(|_| bug!(Bug::DecidesWhatItHolds));
+        let Some(body) = proposed.or_else(|| slot.held(certificate.digest).cloned()) else {
             return self.resend.expect_body(now.instant);
         };
         slot.place(Arc::clone(&body));
@@ -305,7 +310,7 @@ impl Pillar {
     pub(super) fn propose(&mut self, now: Now, out: &mut Vec<Output>) {
         while self.may_propose() {
             let seq = self.next_proposal();
-            let owed = seq <= self.pace.justified();
+            let owed = seq <= self.pace.justified() && !bug!(Bug::EmptySlotsNotProposed);
             // What waits fills an owed slot before an empty body does, even if the batch isn't due.
             let due = self.batch_due().is_some_and(|due| owed || due <= now.instant);
             let body = match self.cut_recovers(now).or_else(|| due.then(|| self.cut(now)).flatten()) {

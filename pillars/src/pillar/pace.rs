@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hypostyle_app_api::{Digest, Instant, Now, PillarId, Seq, View};
+use hypostyle_probe::{Bug, bug};
 
 use super::Pillar;
 use crate::message::{Kind, Statement};
@@ -163,7 +164,7 @@ impl Pillar {
 
     /// At half the timer: asks all peers for what is lacking, and reminds the primary of what waits.
     pub(super) fn ask_when_stalled(&mut self, now: Now, out: &mut Vec<Output>) {
-        if self.pace.ask_at.is_none_or(|at| at > now.instant) {
+        if bug!(Bug::StalledTellsNobody) || self.pace.ask_at.is_none_or(|at| at > now.instant) {
             return;
         }
         self.pace.ask_at = Some(now.instant + self.config.view_timeout / 2);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hypostyle_app_api::{Instant, Now, ReplicaId, Round, Seq};
+use hypostyle_probe::{Bug, bug};
 
 use super::Pillar;
 use super::new_view::Candidate;
@@ -198,6 +199,9 @@ impl Pillar {
 
     fn answer(&mut self, now: Instant, to: ReplicaId, status: &Status, out: &mut Vec<Output>) {
         out.extend(self.declarations_for(status).into_iter().map(|d| Output::SendDeclared(to, d)));
+        if bug!(Bug::NothingSentAgain) {
+            return;
+        }
         let mut bundles = Bundles::default();
         self.add_checkpoints(status.stable, &mut bundles);
         let first = self.log.first().max(Seq(status.frontier.0.saturating_add(1)));

@@ -20,7 +20,8 @@ pub(super) fn check(
         ),
         false => Ok(()),
     };
-    // A pillar keeps up to four windows above what is executed where the merge lies behind.
+    // A pillar keeps up to four windows above what is executed where the merge lies behind. `stable` is the highest
+    // anywhere: who takes over a state skips what lies below it.
     over("decided", progress.decided_high.0, stable.0 + 4 * window)?;
     let operations = u64::from(cluster.client_window) * 2 * cluster.clients.len() as u64;
     over("queued", progress.queued, operations * 2)

@@ -18,6 +18,11 @@ impl Checkpoints {
         compare(&format!("replica {signer} states"), Round(own.seq.0), own.digest, reference)
     }
 
+    /// The highest stable round anywhere.
+    pub(super) fn highest(&self) -> Round {
+        self.0.values().copied().max().unwrap_or_default()
+    }
+
     pub(super) fn stable(
         &mut self,
         replica: ReplicaId,

@@ -176,7 +176,7 @@ impl Checkers {
         self.checkpoints.stable(replica, member.stable(), &mut self.reference)?;
         for progress in member.progress() {
             self.views.stands(replica, &progress)?;
-            bounds::check(&self.cluster, replica, &progress, member.stable().0)?;
+            bounds::check(&self.cluster, replica, &progress, self.checkpoints.highest())?;
         }
         Ok(())
     }

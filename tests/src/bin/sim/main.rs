@@ -2,8 +2,10 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod report;
+mod selftest;
 
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use hypostyle_tests::sim::{self, Batch, Options, Outcome, Random};
@@ -45,6 +47,15 @@ enum Action {
         #[arg(long)]
         trace: bool,
     },
+    /// Switches on one seeded bug after the other and shows how soon each is found.
+    Selftest {
+        /// Seconds for each.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// This one alone.
+        #[arg(long)]
+        bug: Option<String>,
+    },
     /// Measures seeds a second of n = 4, P = 4 and 200 operations on one core, all checks on.
     Bench {
         /// How many seeds.
@@ -61,6 +72,7 @@ fn main() -> ExitCode {
             run(Batch { start, seeds, jobs, failures }, json)
         }
         Action::Seed { seed, trace } => one(seed, trace),
+        Action::Selftest { seconds, bug } => selftest::run(Duration::from_secs(seconds), bug.as_deref()),
         Action::Bench { seeds } => bench(seeds),
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
