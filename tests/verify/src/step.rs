@@ -14,9 +14,14 @@ pub(crate) enum Step {
     Tests,
     Doctests,
     Docs,
+    Simulator,
 }
 
-pub(crate) const STEPS: &[Step] = &[Step::Format, Step::Clippy, Step::Tests, Step::Doctests, Step::Docs];
+pub(crate) const STEPS: &[Step] =
+    &[Step::Format, Step::Clippy, Step::Tests, Step::Doctests, Step::Docs, Step::Simulator];
+
+/// Simulated runs: some minutes of two cores.
+const SEEDS: &str = "4000";
 
 /// Why a step failed.
 pub(crate) struct Failure {
@@ -33,6 +38,7 @@ impl Step {
             Self::Tests => "tests",
             Self::Doctests => "doctests",
             Self::Docs => "docs",
+            Self::Simulator => "sim",
         }
     }
 
@@ -44,6 +50,9 @@ impl Step {
             Self::Tests => "unit, property, scenario and process tests (cargo-nextest where it is installed)",
             Self::Doctests => "the examples in the documentation",
             Self::Docs => "the documentation builds without a warning",
+            Self::Simulator => {
+                "simulated clusters with every fault, one a seed, break no invariant and miss no mark"
+            }
         }
     }
 
@@ -80,6 +89,11 @@ impl Step {
                 let mut command = cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
                 command.env("RUSTDOCFLAGS", "-D warnings");
                 vec![command]
+            }
+            Self::Simulator => {
+                let sim =
+                    ["run", "--locked", "--profile", "sim", "--package", "hypostyle-tests", "--bin", "sim"];
+                vec![cargo(&[&sim[..], &["--", "run", "--seeds", SEEDS]].concat())]
             }
         }
     }
