@@ -73,7 +73,7 @@ mod tests {
     fn an_unknown_step_is_refused_with_the_known_ones() {
         assert_eq!(
             parsed("format"),
-            Err("no step `format`; there are fmt, clippy, tests, doctests, docs".into())
+            Err("no step `format`; there are fmt, clippy, tests, doctests, docs, sim".into())
         );
     }
 
