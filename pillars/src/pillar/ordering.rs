@@ -289,6 +289,10 @@ impl Pillar {
         let Some(certificate) = slot.commit_certificate(quorum) else {
             return;
         };
+        if slot.held(certificate.digest).is_none() {
+            self.find_body(seq);
+        }
+        let slot = self.log.get_mut(seq).expect("just found");
         let proposed = slot.body.clone().filter(|_| bug!(Bug::DecidesWhatItHolds));
         let Some(body) = proposed.or_else(|| slot.held(certificate.digest).cloned()) else {
             return self.resend.expect_body(now.instant);

@@ -312,7 +312,11 @@ impl Cluster {
         let at_rest = |pillar: usize| {
             let pillars = up.iter().map(|id| &self.replicas[id.index()].pillars[pillar]);
             let (active, left): (Vec<_>, Vec<_>) = pillars.partition(|pillar| pillar.progress().active);
-            left.len() <= self.config.f() && active.iter().all(|pillar| pillar.next_deadline().is_none())
+            let reached = |pillar: &&Pillar| pillar.progress().decided;
+            let head = active.iter().map(reached).max();
+            left.len() <= self.config.f()
+                && left.iter().all(|pillar| Some(reached(pillar)) >= head)
+                && active.iter().all(|pillar| pillar.next_deadline().is_none())
         };
         (0..usize::from(self.config.pillars)).all(at_rest)
     }
