@@ -36,9 +36,8 @@ pub enum Input {
     Executed(Executed),
     /// The primary has been found slow or wasteful, as far as this replica can tell.
     Slow,
-    /// The executor has begun to take its state from peers: slots up to this one are part of it, and those up to the stable
-    /// round are of no use here any more.
-    Transferring(Seq),
+    /// The executor has begun to take its state from peers: slots up to the stable round are of no use here any more.
+    Transferring,
     /// The executor has taken over a state: all slots of this pillar up to this one are part of it. What is decided above
     /// is told once more.
     Installed(Seq),

@@ -31,8 +31,8 @@ pub(crate) enum NodeOutput {
 /// What the executor tells all pillars about the state below them.
 #[derive(Clone)]
 pub(crate) enum StateNotice {
-    /// It is being taken from peers, and will hold at least this round.
-    Transferring(Round),
+    /// It is being taken from peers.
+    Transferring,
     /// It was replaced: all slots of each pillar up to its number are part of it.
     Installed(Arc<[Seq]>),
     /// Whether this replica may say anything.

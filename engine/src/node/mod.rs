@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use hypostyle_app_api::{ClientId, Instant, Now, PillarId, ReplicaId, Seq};
+use hypostyle_app_api::{ClientId, Instant, Now, PillarId, ReplicaId};
 use hypostyle_crypto::{Class, Desk, Finished, Pool, Tag};
 use hypostyle_pillars::message::{FrameLimits, Malformed, Message, PeerFrame, Request, SealedBundle};
 use hypostyle_pillars::{
@@ -191,7 +191,7 @@ impl Node {
             }
             for index in 0..self.pillars.len() {
                 let input = match &notice {
-                    StateNotice::Transferring(round) => Input::Transferring(Seq(round.0)),
+                    StateNotice::Transferring => Input::Transferring,
                     StateNotice::Installed(seqs) => {
                         Input::Installed(seqs[self.pillars[index].config().pillar.index()])
                     }

@@ -152,7 +152,7 @@ impl CatchUp {
         if !self.is_open() && !installed {
             self.look_behind(now, executor);
         }
-        self.notices.extend(self.transfer.asked_above().map(StateNotice::Transferring));
+        self.notices.extend(self.transfer.asked_anew().then_some(StateNotice::Transferring));
         installed
     }
 

@@ -26,8 +26,8 @@ pub(super) struct Asker {
     older: Vec<Option<(Digest, Bytes)>>,
     /// Who sent a chunk that doesn't verify.
     liars: Box<[bool]>,
-    /// The round above which the latest question lies.
-    pub(super) asked_above: Option<Round>,
+    /// Whether a snapshot was asked for since somebody looked.
+    pub(super) asked_anew: bool,
     pub(super) counters: AskerCounters,
 }
 
@@ -95,7 +95,7 @@ impl Asker {
             known: vec![Round(0); replicas].into(),
             older: Vec::new(),
             liars: vec![false; replicas].into(),
-            asked_above: None,
+            asked_anew: false,
             counters: AskerCounters::default(),
             settings,
         }
@@ -265,9 +265,9 @@ impl Asker {
         self.last_id += 1;
         self.pause = None;
         let (id, round, base) = (self.last_id, self.round(), self.executed_by_some_correct());
-        // Slots up to there are looked for no more.
+        // A lower state lags itself.
         let least = least.max(Position(base.0 * u64::from(self.settings.pillars)));
-        self.asked_above = Some(base);
+        self.asked_anew = true;
         let peers = vec![Peer::default(); usize::from(self.settings.replicas)].into();
         let (answers_by, again_at) = (Some(now + self.settings.patience / 2), now + self.settings.patience);
         let attempt = Attempt {

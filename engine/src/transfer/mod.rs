@@ -107,9 +107,9 @@ impl Transfer {
         self.asker.begin(now.instant, now.wall.0, least, &mut self.out);
     }
 
-    /// When another snapshot was asked for since the last call: the state will hold at least this round.
-    pub fn asked_above(&mut self) -> Option<Round> {
-        self.asker.asked_above.take()
+    /// Whether another snapshot was asked for since the last call.
+    pub fn asked_anew(&mut self) -> bool {
+        std::mem::take(&mut self.asker.asked_anew)
     }
 
     /// A peer says something.

@@ -169,7 +169,7 @@ impl Pillar {
             Input::Checkpoint(round, digest) => self.on_own_checkpoint(round, digest, out),
             Input::Stable(stable) => self.on_stable(now, stable, out),
             Input::Executed(executed) => self.on_executed(now, &executed, out),
-            Input::Transferring(seq) => self.on_transferring(seq, out),
+            Input::Transferring => self.on_transferring(out),
             Input::Installed(seq) => self.on_installed(now, seq, out),
             Input::Voting(voting) => self.on_voting(now, voting, out),
             Input::Incarnation(replica, incarnation) => self.on_incarnation(now, replica, incarnation),
@@ -302,10 +302,8 @@ impl Pillar {
         }
     }
 
-    fn on_transferring(&mut self, seq: Seq, out: &mut Vec<Output>) {
+    fn on_transferring(&mut self, out: &mut Vec<Output>) {
         self.transferring = true;
-        // What lies between is never decided here: nobody has to look for it.
-        self.frontier = self.frontier.max(seq);
         self.early.clear();
         self.collect_garbage();
         out.push(Output::SendStatus(Target::Peers, self.status()));
@@ -316,7 +314,7 @@ impl Pillar {
         self.unsaid_checkpoint = None;
         // It may lie below what was executed, when that was found to be wrong.
         self.executed = seq;
-        self.frontier = seq;
+        self.frontier = self.frontier.max(seq);
         self.collect_garbage();
         self.move_frontier();
         for seq in (self.executed.0 + 1..=self.log.end().0).map(Seq) {

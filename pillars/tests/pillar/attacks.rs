@@ -160,7 +160,7 @@ fn a_primary_that_lags_takes_part(stable: u64, transferring: bool) {
     let mut cluster = Cluster::new(config(4, 1));
     cluster.down.insert(ReplicaId(0));
     if transferring {
-        cluster.step(ReplicaId(1), P0, Input::Transferring(Seq(0)));
+        cluster.step(ReplicaId(1), P0, Input::Transferring);
     }
     let body = cluster.keys.body(Timestamp(1), &[1]);
     let slot = prepared(stable + 1, 0, body.digest());
