@@ -149,7 +149,10 @@ impl CatchUp {
         }
         self.transfer.tick(instant);
         let installed = self.install(now, executor, out);
-        if !self.is_open() && !installed {
+        if installed {
+            // The others may have gone on by more than the window, and then come to rest: nobody would tell again.
+            self.behind();
+        } else if !self.is_open() {
             self.look_behind(now, executor);
         }
         self.notices.extend(self.transfer.asked_anew().then_some(StateNotice::Transferring));
