@@ -24,6 +24,15 @@ fn some_seeds_hold_every_invariant() {
     assert!(report.slots > 20 * SEEDS, "the runs do something: {} slots", report.slots);
 }
 
+/// Seeds that have found something.
+#[test]
+fn seeds_that_found_a_bug_hold_every_invariant() {
+    for seed in [27, 39, 248, 484, 537, 997, 20133] {
+        let outcome = sim::run(seed, false);
+        assert!(outcome.violation.is_none(), "cargo sim seed {seed} --trace: {:?}", outcome.violation);
+    }
+}
+
 #[test]
 fn a_seed_gives_the_same_run_twice() {
     for seed in [1, 2, 3, 42] {

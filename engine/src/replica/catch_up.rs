@@ -148,7 +148,12 @@ impl CatchUp {
             self.transfer.written(instant, ticket, image);
         }
         self.transfer.tick(instant);
-        let installed = self.install(now, executor, out);
+        let installed = if self.has_caught_up(executor) {
+            self.end(executor, false);
+            true
+        } else {
+            self.install(now, executor, out)
+        };
         if installed {
             // The others may have gone on by more than the window, and then come to rest: nobody would tell again.
             self.behind();
@@ -210,11 +215,24 @@ impl CatchUp {
             self.transfer.failed(now.instant);
             return false;
         }
-        self.transfer.close(needed);
         if needed {
-            mark!("transfer: installed");
             tracing::warn!(position = %told.position, "took over the state of other replicas");
             out.floors.extend(executor.floors());
+        }
+        self.end(executor, needed);
+        true
+    }
+
+    /// Whether this replica has come, without the transfer, to where f+1 replicas are known to be.
+    fn has_caught_up<A: Application>(&self, executor: &Executor<A>) -> bool {
+        let told = executor.told_by_some_correct().0 * u64::from(self.pillars);
+        self.is_open() && !executor.is_halted() && told > 0 && executor.position().0 >= told
+    }
+
+    fn end<A: Application>(&mut self, executor: &Executor<A>, installed: bool) {
+        self.transfer.close(installed);
+        if installed {
+            mark!("transfer: installed");
         } else {
             mark!("transfer: caught up without it");
         }
@@ -224,6 +242,5 @@ impl CatchUp {
         if std::mem::take(&mut self.silenced) {
             self.notices.push(StateNotice::Voting(true));
         }
-        true
     }
 }

@@ -248,6 +248,7 @@ impl Pillar {
         let leads = self.leads();
         let slot = self.log.get_mut(seq).expect("an accepted slot is kept");
         let body = Arc::clone(slot.body.as_ref().expect("an accepted slot has its body"));
+        debug_assert_eq!(slot.proposal.as_ref().map(|p| p.digest), Some(body.digest()));
         slot.stage = slot.stage.max(Stage::Proposed);
         self.clients.take_all(body.requests());
         if !body.is_empty() {
@@ -335,13 +336,17 @@ impl Pillar {
     }
 
     fn next_proposal(&self) -> Seq {
-        Seq(self.proposed.max(self.settled()).0 + 1)
+        let next = self.proposed.max(self.settled()).0 + 1;
+        // A primary that lags may have decided slots in later views than its own: they are not its to propose.
+        let mut open = (next..).map(Seq).filter(|seq| !self.log.get(*seq).is_some_and(Slot::is_decided));
+        open.next().expect("the log ends")
     }
 
     fn propose_body(&mut self, now: Now, seq: Seq, body: Arc<Body>, out: &mut Vec<Output>) {
         self.proposed = seq;
         let digest = body.digest();
         let slot = self.log.entry(seq).expect("below the high watermark");
+        assert!(!slot.is_decided(), "proposed over a decision");
         slot.proposal = Some(Proposal { view: self.view, digest, bundle: None });
         slot.body = Some(Arc::clone(&body));
         if !body.is_empty() {

@@ -103,7 +103,8 @@ impl Network {
         let late = now + self.options.delay_min + self.options.delay_spread;
         for from in 0..self.endpoints {
             for wire in self.wires_of(from) {
-                if self.links[self.link(wire)].last > late {
+                let link = &self.links[self.link(wire)];
+                if link.last > late || link.clogged_until > now {
                     self.cut(now, random, wire, queue);
                 }
             }

@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use hypostyle_tests::sim::{self, Batch, Options, Outcome, Random};
+use hypostyle_tests::sim::{self, Batch, Options, Outcome, Random, Report};
 
 use report::{Cpu, print_failure, print_json, print_text};
 
@@ -35,6 +35,9 @@ enum Action {
         /// Threads; by default one a core.
         #[arg(long)]
         jobs: Option<usize>,
+        /// Fails when a mark was never hit.
+        #[arg(long)]
+        all_marks: bool,
         /// Failures after which no further seed is begun.
         #[arg(long, default_value_t = 10)]
         failures: usize,
@@ -67,9 +70,9 @@ enum Action {
 fn main() -> ExitCode {
     sim::keep_panics();
     let passed = match Arguments::parse().action {
-        Action::Run { seeds, start, json, jobs, failures } => {
+        Action::Run { seeds, start, json, jobs, all_marks, failures } => {
             let jobs = jobs.unwrap_or_else(cores);
-            run(Batch { start, seeds, jobs, failures }, json)
+            run(Batch { start, seeds, jobs, failures }, json, all_marks)
         }
         Action::Seed { seed, trace } => one(seed, trace),
         Action::Selftest { seconds, bug } => selftest::run(Duration::from_secs(seconds), bug.as_deref()),
@@ -78,7 +81,15 @@ fn main() -> ExitCode {
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn run(batch: Batch, json: bool) -> bool {
+fn misses_nothing(report: &Report) -> bool {
+    let unhit = report.unhit_marks();
+    if !unhit.is_empty() {
+        eprintln!("no seed hit these marks: {}", unhit.join(", "));
+    }
+    unhit.is_empty()
+}
+
+fn run(batch: Batch, json: bool, all_marks: bool) -> bool {
     let cpu = Cpu::now();
     let report = batch.run(|seed| sim::run(seed, false));
     let cpu = cpu.since();
@@ -89,7 +100,7 @@ fn run(batch: Batch, json: bool) -> bool {
     } else {
         print_text(&report, cpu);
     }
-    report.failed.is_empty()
+    report.failed.is_empty() && (misses_nothing(&report) || !all_marks)
 }
 
 fn one(seed: u64, trace: bool) -> bool {
