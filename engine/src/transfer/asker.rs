@@ -75,11 +75,14 @@ struct Attempt {
 struct Peer {
     position: Option<Position>,
     writing: bool,
+    heard_at: Instant,
     telling: Option<Telling>,
 }
 
 /// An attempt without f+1 equal tellings lasts so many timeouts, unless the round named lies ahead still.
 const ATTEMPT: u32 = 16;
+/// Who hasn't answered for so many timeouts is not waited for.
+const SILENT: u32 = 4;
 /// Failures after which the pause grows no more.
 const FAILURES_MAX: u32 = 6;
 
@@ -165,7 +168,7 @@ impl Asker {
         let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.id == id) else { return };
         self.known[from.index()] = self.known[from.index()].max(round);
         let peer = &mut attempt.peers[from.index()];
-        (peer.position, peer.writing) = (Some(position), writing);
+        (peer.position, peer.writing, peer.heard_at) = (Some(position), writing, now);
         self.look_for_miss(now, out);
     }
 
@@ -334,8 +337,12 @@ impl Asker {
         };
         let possible = equal.unwrap_or(0) + peers().filter(may_tell).count() >= weak;
         let missed = !possible && peers().any(|peer| passed(&peer));
-        let ahead =
-            peers().filter(|peer| peer.position.is_some_and(|position| position < end)).count() >= weak;
+        // Those on their way to it. Who has told, or is silent, will never say that it has got there.
+        let coming = |peer: &&Peer| {
+            let heard = peer.telling.is_none() && peer.heard_at + SILENT * patience > now;
+            heard && peer.position.is_some_and(|position| position < end)
+        };
+        let ahead = peers().filter(coming).count() >= weak;
         let late = attempt.asked_at + ATTEMPT * patience <= now && !ahead;
         let told = peers().any(|peer| peer.telling.is_some());
         let differ = !possible && told && attempt.asked_at + 2 * patience <= now;

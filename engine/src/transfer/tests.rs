@@ -169,6 +169,22 @@ fn a_round_that_was_missed_is_followed_by_one_with_twice_the_margin() {
 }
 
 /// The first chunk differs between the snapshots.
+/// Simulator seed 4438: one had told, one had passed the round, and one had died on its way to it.
+#[test]
+fn who_fell_silent_below_the_round_is_not_waited_for() {
+    let mut scene = Scene::new(8);
+    scene.begin(4);
+    scene.run(all);
+    let first_is_dead = |id: u16, message| (id > 0).then_some(message);
+    scene.positions[2] = 20;
+    scene.pass(600, first_is_dead);
+    scene.positions[1] = 20;
+    scene.pass(600, first_is_dead);
+    assert!(scene.asker.complete().is_none(), "one told, at 8");
+    scene.pass(12_000, first_is_dead);
+    scene.assert_complete(20);
+}
+
 #[test]
 fn equal_chunks_of_an_older_snapshot_are_not_sent_again() {
     let mut scene = Scene::new(20 * P);
