@@ -225,8 +225,11 @@ impl CatchUp {
 
     /// Whether this replica has come, without the transfer, to where f+1 replicas are known to be.
     fn has_caught_up<A: Application>(&self, executor: &Executor<A>) -> bool {
+        if !self.is_open() || executor.is_halted() {
+            return false;
+        }
         let told = executor.told_by_some_correct().0 * u64::from(self.pillars);
-        self.is_open() && !executor.is_halted() && told > 0 && executor.position().0 >= told
+        told > 0 && executor.position().0 >= told
     }
 
     fn end<A: Application>(&mut self, executor: &Executor<A>, installed: bool) {

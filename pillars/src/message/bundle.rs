@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hypostyle_app_api::{Digest, PillarId, ReplicaId, View};
 use hypostyle_crypto::{Claim, Entry, Seal, Signed, sha256};
 
-use super::{BUNDLE_MAX, FrameLimits, Kind, Malformed, Reader, STATEMENT_BYTES, Statement};
+use super::{BUNDLE_MAX, FrameLimits, Kind, Malformed, Reader, STATEMENT_BYTES, Statement, sealed};
 use crate::primary;
 
 /// Up to [`BUNDLE_MAX`] statements of one replica and one pillar, not yet sealed.
@@ -60,16 +60,10 @@ impl Bundle {
     /// When the seal doesn't cover it: our own mistake.
     #[must_use]
     pub fn seal(self, seal: Seal) -> SealedBundle {
-        assert!(seal.signer == self.signer && seal.contains(&self.entry()), "the seal covers another bundle");
-        let mut bytes = self.bytes;
-        seal.encode(&mut bytes);
-        SealedBundle {
-            signer: self.signer,
-            pillar: self.pillar,
-            statements: self.statements,
-            seal,
-            bytes: Bytes::from(bytes),
-        }
+        let entry = self.entry();
+        let Self { signer, pillar, statements, bytes } = self;
+        let bytes = sealed::append(bytes, signer, &entry, &seal);
+        SealedBundle { signer, pillar, statements, seal, bytes }
     }
 }
 
@@ -89,13 +83,7 @@ impl SealedBundle {
             return Err(malformed("unknown signer"));
         }
         let entry = Entry::Bundle { pillar, digest: digest(&bytes[..reader.position()]) };
-        let (seal, used) = Seal::decode(reader.rest()).ok_or(malformed("no seal"))?;
-        if used != reader.remaining() {
-            return Err(malformed("trailing bytes"));
-        }
-        if seal.signer != signer || !seal.contains(&entry) {
-            return Err(malformed("the seal covers another bundle"));
-        }
+        let seal = sealed::read(reader.rest(), signer, &entry).map_err(malformed)?;
         for statement in &statements {
             check_statement(statement, signer, pillar, limits)?;
         }

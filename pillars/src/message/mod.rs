@@ -9,6 +9,7 @@ mod new_view;
 mod reader;
 mod recover;
 mod request;
+mod sealed;
 mod statement;
 mod status;
 mod view_change;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hypostyle_app_api::{Digest, PillarId, ReplicaId, View};
 use hypostyle_crypto::{Claim, Entry, Seal, Signed, sha256};
 
-use super::{FrameLimits, Malformed, Reader};
+use super::{FrameLimits, Malformed, Reader, sealed};
 use crate::primary;
 
 /// A view's primary begins it (OSDI'99, section 4.4): it names the VIEW-CHANGEs of 2f+1 replicas, by digest; who lacks
@@ -59,10 +59,9 @@ impl NewViewContent {
     /// When the seal doesn't cover it: our own mistake.
     #[must_use]
     pub fn seal(mut self, seal: Seal) -> NewView {
-        assert!(seal.signer == self.signer && seal.contains(&self.entry()), "the seal covers something else");
-        let mut bytes = std::mem::take(&mut self.bytes);
-        seal.encode(&mut bytes);
-        NewView { content: self, seal, bytes: Bytes::from(bytes) }
+        let bytes = std::mem::take(&mut self.bytes);
+        let bytes = sealed::append(bytes, self.signer, &self.entry(), &seal);
+        NewView { content: self, seal, bytes }
     }
 }
 
@@ -74,14 +73,8 @@ impl NewView {
     pub fn decode(bytes: Bytes, limits: &FrameLimits) -> Result<Self, Malformed> {
         let mut reader = Reader::new(&bytes);
         let mut content = read(&mut reader, limits).ok_or(malformed("truncated"))?;
-        let (seal, used) = Seal::decode(reader.rest()).ok_or(malformed("no seal"))?;
-        if used != reader.remaining() {
-            return Err(malformed("trailing bytes"));
-        }
-        content.digest = digest(&bytes[..bytes.len() - used]);
-        if seal.signer != content.signer || !seal.contains(&content.entry()) {
-            return Err(malformed("the seal covers something else"));
-        }
+        content.digest = digest(&bytes[..reader.position()]);
+        let seal = sealed::read(reader.rest(), content.signer, &content.entry()).map_err(malformed)?;
         let leader = primary(limits.leaders, limits.replicas, content.pillar, content.view);
         if content.view == View(0) || content.signer != leader {
             return Err(malformed("not of the view's primary"));

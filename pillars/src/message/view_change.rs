@@ -5,7 +5,7 @@ use bytes::Bytes;
 use hypostyle_app_api::{Digest, PillarId, ReplicaId, Round, Seq, View};
 use hypostyle_crypto::{Claim, Entry, Seal, Signed, sha256};
 
-use super::{FrameLimits, Kind, Malformed, Reader, SealedBundle, Statement};
+use super::{FrameLimits, Kind, Malformed, Reader, SealedBundle, Statement, sealed};
 use crate::primary;
 
 /// A replica leaves for a view (OSDI'99, section 4.4): the stable checkpoint it knows with its proof, and for every slot
@@ -117,10 +117,9 @@ impl ViewChangeContent {
     /// When the seal doesn't cover it: our own mistake.
     #[must_use]
     pub fn seal(mut self, seal: Seal) -> ViewChange {
-        assert!(seal.signer == self.signer && seal.contains(&self.entry()), "the seal covers something else");
-        let mut bytes = std::mem::take(&mut self.bytes);
-        seal.encode(&mut bytes);
-        ViewChange { content: self, seal, bytes: Bytes::from(bytes) }
+        let bytes = std::mem::take(&mut self.bytes);
+        let bytes = sealed::append(bytes, self.signer, &self.entry(), &seal);
+        ViewChange { content: self, seal, bytes }
     }
 
     /// Whether the bundles prove all that is claimed, and none is there for nothing. Structure only: their seals are
@@ -187,13 +186,7 @@ impl ViewChange {
     pub fn decode(bytes: Bytes, limits: &FrameLimits) -> Result<Self, Malformed> {
         let mut reader = Reader::new(&bytes);
         let content = read(&mut reader, &bytes, limits)?;
-        let (seal, used) = Seal::decode(reader.rest()).ok_or(malformed("no seal"))?;
-        if used != reader.remaining() {
-            return Err(malformed("trailing bytes"));
-        }
-        if seal.signer != content.signer || !seal.contains(&content.entry()) {
-            return Err(malformed("the seal covers something else"));
-        }
+        let seal = sealed::read(reader.rest(), content.signer, &content.entry()).map_err(malformed)?;
         content.check(limits).map_err(malformed)?;
         Ok(Self { content, seal, bytes })
     }

@@ -182,7 +182,7 @@ impl Pillar {
     /// When [`Input::Tick`] is due next, if at all: there are no periodic ticks.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        let batch = self.may_propose().then(|| self.batch_due()).flatten();
+        let batch = self.next_proposal().and_then(|_| self.batch_due());
         [
             batch,
             self.clock_allows,

@@ -166,6 +166,7 @@ impl Pillar {
             Cast::Contradicts => self.reject(signer, Rejected::Equivocation, out),
             Cast::Counted => {}
         }
+        // A vote may complete a certificate whose body is at hand: it needn't be asked for.
         if statement.kind == Kind::Propose
             || self.log.get(statement.seq).is_some_and(|slot| slot.body.is_none())
         {
@@ -313,8 +314,7 @@ impl Pillar {
 
     /// Proposes what waits and what is owed, while the pipeline has room.
     pub(super) fn propose(&mut self, now: Now, out: &mut Vec<Output>) {
-        while self.may_propose() {
-            let seq = self.next_proposal();
+        while let Some(seq) = self.next_proposal() {
             let owed = seq <= self.pace.justified() && !bug!(Bug::EmptySlotsNotProposed);
             // What waits fills an owed slot before an empty body does, even if the batch isn't due.
             let due = self.batch_due().is_some_and(|due| owed || due <= now.instant);
@@ -327,19 +327,18 @@ impl Pillar {
         }
     }
 
-    /// Whether this replica is primary and its pipeline has room.
-    pub(super) fn may_propose(&self) -> bool {
-        let next = self.next_proposal();
-        // Who can't execute keeps less than a window: it lets the others go on without it.
-        let may = self.leads() && self.views.active && self.voting && self.log.keeps(next);
-        may && next.0 <= self.settled().0 + self.config.pipeline && next <= self.high_watermark()
-    }
-
-    fn next_proposal(&self) -> Seq {
-        let next = self.proposed.max(self.settled()).0 + 1;
+    /// The next slot to propose, when this replica is primary and its pipeline has room.
+    pub(super) fn next_proposal(&self) -> Option<Seq> {
+        if !self.leads() || !self.views.active || !self.voting {
+            return None;
+        }
+        let settled = self.settled();
+        let last = Seq(settled.0 + self.config.pipeline).min(self.high_watermark());
         // A primary that lags may have decided slots in later views than its own: they are not its to propose.
-        let mut open = (next..).map(Seq).filter(|seq| !self.log.get(*seq).is_some_and(Slot::is_decided));
-        open.next().expect("the log ends")
+        let mut open = (self.proposed.max(settled).0 + 1..=last.0).map(Seq);
+        let next = open.find(|seq| !self.log.get(*seq).is_some_and(Slot::is_decided))?;
+        // Who can't execute keeps less than a window: it lets the others go on without it.
+        self.log.keeps(next).then_some(next)
     }
 
     fn propose_body(&mut self, now: Now, seq: Seq, body: Arc<Body>, out: &mut Vec<Output>) {

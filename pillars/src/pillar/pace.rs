@@ -145,9 +145,10 @@ impl Pillar {
             && seq > self.pace.demanded
             && seq <= self.high_watermark()
             && !self.is_empty_digest(digest)
-            && self.log.get(seq).is_some_and(|slot| {
-                slot.backers(view, self.config.primary(view), digest) >= self.config.weak_quorum()
-            })
+            && self
+                .log
+                .get(seq)
+                .is_some_and(|slot| slot.backers(view, self.primary(), digest) >= self.config.weak_quorum())
     }
 
     /// Starts, restarts or stops the progress timer after a step. At the high watermark nobody is to blame, but what is

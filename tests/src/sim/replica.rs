@@ -19,7 +19,7 @@ pub(super) enum Arrival {
 
 pub(super) struct SimReplica {
     /// `None` while it is down.
-    pub(super) member: Option<Member<Service>>,
+    pub(super) member: Option<Box<Member<Service>>>,
     pub(super) clock: Clock,
     pub(super) inbox: Vec<Arrival>,
     /// When its next turn is scheduled: an event at any other time is stale.
@@ -32,7 +32,7 @@ pub(super) struct SimReplica {
 
 /// A second copy of a replica, and who hears which of the two.
 pub(super) struct Twin {
-    pub(super) member: Member<Service>,
+    pub(super) member: Box<Member<Service>>,
     /// For each endpoint one bit for each copy.
     pub(super) sides: Vec<u8>,
 }

@@ -135,7 +135,11 @@ fn no_view_change(world: &mut World) -> Check {
 }
 
 fn members(world: &World) -> impl Iterator<Item = &Member<Service>> {
-    world.replicas.iter().filter(|replica| replica.is_honest()).filter_map(|replica| replica.member.as_ref())
+    world
+        .replicas
+        .iter()
+        .filter(|replica| replica.is_honest())
+        .filter_map(|replica| replica.member.as_deref())
 }
 
 fn state(world: &mut World, index: usize) -> Option<(u64, Digest)> {

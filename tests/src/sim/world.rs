@@ -252,10 +252,11 @@ impl World {
         SimReplica { member: Some(member), clock, inbox, turn_at, paused_until, byzantine, twin }
     }
 
-    pub(super) fn new_member(&self, id: usize) -> Member<Service> {
+    pub(super) fn new_member(&self, id: usize) -> Box<Member<Service>> {
         let identity: &Arc<Identity> = &self.cluster.replicas[id];
         let (config, keyring) = (&self.cluster.config, &self.cluster.keyring);
-        Member::new(config, replica_id(id), identity, keyring, Service::new(), self.options.threads)
+        let threads = self.options.threads;
+        Box::new(Member::new(config, replica_id(id), identity, keyring, Service::new(), threads))
     }
 
     fn new_client(&self, index: usize) -> SimClient {
