@@ -186,19 +186,24 @@ impl Pillar {
         if ahead && self.resend.may_ask(from, now.instant) {
             out.push(Output::SendStatus(Target::Peer(from), self.status()));
         }
+        if !is_due(&self.resend.answered, from, now.instant) {
+            return;
+        }
+        let declared = self.declarations_for(status);
         let behind = status.frontier < self.log.end()
             || status.stable < self.stable_round()
             || self.checkpoint.as_ref().is_some_and(|(round, _)| *round > status.stable)
             || !status.wanted.is_empty()
             || !status.wanted_changes.is_empty()
-            || !self.declarations_for(status).is_empty();
-        if behind && may(&mut self.resend.answered, from, now.instant) {
+            || !declared.is_empty();
+        if behind {
+            self.resend.answered[from.index()] = Some(now.instant);
+            out.extend(declared.into_iter().map(|declared| Output::SendDeclared(from, declared)));
             self.answer(now.instant, from, status, out);
         }
     }
 
     fn answer(&mut self, now: Instant, to: ReplicaId, status: &Status, out: &mut Vec<Output>) {
-        out.extend(self.declarations_for(status).into_iter().map(|d| Output::SendDeclared(to, d)));
         if bug!(Bug::NothingSentAgain) {
             return;
         }
@@ -303,13 +308,14 @@ impl Bundles {
     }
 }
 
+fn is_due(times: &[Option<Instant>], peer: ReplicaId, now: Instant) -> bool {
+    times.get(peer.index()).is_some_and(|last| last.is_none_or(|at| now.since(at) >= ANSWER_INTERVAL))
+}
+
 fn may(times: &mut [Option<Instant>], peer: ReplicaId, now: Instant) -> bool {
-    let Some(last) = times.get_mut(peer.index()) else {
-        return false;
-    };
-    let allowed = last.is_none_or(|at| now.since(at) >= ANSWER_INTERVAL);
+    let allowed = is_due(times, peer, now);
     if allowed {
-        *last = Some(now);
+        times[peer.index()] = Some(now);
     }
     allowed
 }

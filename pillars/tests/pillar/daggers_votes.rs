@@ -88,7 +88,7 @@ fn a_bundles_digest_under_another_type_covers_nothing() {
         let signature = bytes::Bytes::from_static(&[0; 64]);
         Seal { signer: ReplicaId(2), entries: vec![entry], signature }.encode(&mut bytes);
         let verdict = SealedBundle::decode(bytes.into(), &cluster.config.frame_limits()).unwrap_err();
-        assert_eq!(verdict.what, "the seal covers another bundle", "{entry:?}");
+        assert_eq!(verdict.what, "the seal covers something else", "{entry:?}");
     }
 }
 

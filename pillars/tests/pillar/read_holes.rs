@@ -21,7 +21,7 @@ fn t1_a_signature_serves_for_its_own_statement_only() {
         let mut bytes = sealed.bytes().to_vec();
         bytes[5] = kind;
         let verdict = SealedBundle::decode(bytes.clone().into(), &cluster.config.frame_limits());
-        assert_eq!(verdict.unwrap_err().what, "the seal covers another bundle");
+        assert_eq!(verdict.unwrap_err().what, "the seal covers something else");
         // With an entry for what it says now, the signature doesn't hold.
         let content = 5 + hypostyle_pillars::message::STATEMENT_BYTES;
         let (old, _) = Seal::decode(&bytes[content..]).unwrap();
