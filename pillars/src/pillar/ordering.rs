@@ -215,8 +215,7 @@ impl Pillar {
     }
 
     fn accepts(&mut self, now: Now, seq: Seq) -> bool {
-        let pipeline = self.settled().0 + self.config.pipeline;
-        if !self.views.active || seq.0 > pipeline || seq > self.high_watermark() {
+        if !self.views.active || seq > self.pipeline_end() || seq > self.high_watermark() {
             return false;
         }
         let Some(slot) = self.log.get(seq) else {
@@ -315,7 +314,7 @@ impl Pillar {
     /// Proposes what waits and what is owed, while the pipeline has room.
     pub(super) fn propose(&mut self, now: Now, out: &mut Vec<Output>) {
         while let Some(seq) = self.next_proposal() {
-            let owed = seq <= self.pace.justified() && !bug!(Bug::EmptySlotsNotProposed);
+            let owed = self.may_be_empty(seq) && !bug!(Bug::EmptySlotsNotProposed);
             // What waits fills an owed slot before an empty body does, even if the batch isn't due.
             let due = self.batch_due().is_some_and(|due| owed || due <= now.instant);
             let body = match self.cut_recovers(now).or_else(|| due.then(|| self.cut(now)).flatten()) {
@@ -333,12 +332,28 @@ impl Pillar {
             return None;
         }
         let settled = self.settled();
-        let last = Seq(settled.0 + self.config.pipeline).min(self.high_watermark());
+        // Empty slots in flight may be such as nobody else has a reason for: a batch above them is one.
+        let above = u64::from(self.pace.proposed() <= settled);
+        let last = Seq(self.pipeline_end().0 + above).min(self.high_watermark());
         // A primary that lags may have decided slots in later views than its own: they are not its to propose.
         let mut open = (self.proposed.max(settled).0 + 1..=last.0).map(Seq);
         let next = open.find(|seq| !self.log.get(*seq).is_some_and(Slot::is_decided))?;
         // Who can't execute keeps less than a window: it lets the others go on without it.
         self.log.keeps(next).then_some(next)
+    }
+
+    /// Whether a slot may be proposed without a batch. The last one of the window isn't while that is up to this replica:
+    /// see [`Self::next_proposal`].
+    fn may_be_empty(&self, seq: Seq) -> bool {
+        let demanded = seq <= self.pace.demanded();
+        seq <= self.pace.justified()
+            && seq <= self.pipeline_end()
+            && (demanded || seq < self.high_watermark())
+    }
+
+    /// The last slot that may be in flight.
+    fn pipeline_end(&self) -> Seq {
+        Seq(self.settled().0 + self.config.pipeline)
     }
 
     fn propose_body(&mut self, now: Now, seq: Seq, body: Arc<Body>, out: &mut Vec<Output>) {

@@ -49,6 +49,16 @@ impl Pace {
         self.accepted.max(self.demanded).max(Seq(self.proposed.0.saturating_sub(1)))
     }
 
+    /// Up to here slots are owed whatever happens in this pillar.
+    pub(super) fn demanded(&self) -> Seq {
+        self.demanded
+    }
+
+    /// The highest non-empty proposal of the present primary.
+    pub(super) fn proposed(&self) -> Seq {
+        self.proposed
+    }
+
     /// A view ended: what its primary proposed is of no account.
     pub(super) fn end_view(&mut self) {
         self.proposed = Seq(0);

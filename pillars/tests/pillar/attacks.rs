@@ -7,7 +7,7 @@ use hypostyle_pillars::message::{Kind, Leave, Message, PeerFrame, Statement, Wan
 use hypostyle_pillars::{Admission, Config, Input, Rejected};
 
 use crate::cluster::Cluster;
-use crate::fixture::{MS, body_frame, bundle_frame, config};
+use crate::fixture::{MS, body_frame, bundle_frame, config, numbers_of, statement};
 use crate::forge::{
     bare, certificate, change_frame, frames_to, leave, naming, new_view, new_view_frame, prepared, proof,
     said, status, view_change,
@@ -254,4 +254,38 @@ fn a_liar_cannot_take_back_its_share_of_a_prepared_certificate() {
         panic!("it proves what it says");
     };
     assert_eq!(change.prepared(), [prepared(1, 0, body.digest())]);
+}
+
+/// A primary proposes to another pillar's primary alone: that one fills its pipeline with empty slots for which nobody else
+/// has a reason. What clients ask of it is ordered all the same.
+fn empty_slots_without_a_reason(settings: &Config) {
+    let mut cluster = Cluster::new(settings.clone());
+    cluster.down.insert(ReplicaId(1));
+    for (seq, number) in (1..=settings.pipeline).zip(numbers_of(settings, 0, 1)) {
+        let body = cluster.keys.body(Timestamp(seq), &[number]);
+        let proposal = statement(Kind::Propose, 1, seq, body.digest());
+        let proposal = cluster.keys.bundle(ReplicaId(1), PillarId(1), &[proposal]);
+        cluster.inject(1, 0, 1, body_frame(&body));
+        cluster.inject(1, 0, 1, bundle_frame(&proposal));
+    }
+    cluster.run();
+    let filled = cluster.pillar(0, 0).progress().in_flight;
+    assert_eq!(filled, settings.pipeline.min(settings.window - 1));
+    let number = numbers_of(settings, 2, 0).next().expect("some");
+    let request = cluster.keys.lone(2, number);
+    cluster.submit(0, request);
+    cluster.run();
+    for replica in [0, 2, 3] {
+        assert_eq!((cluster.frontier(replica, 0), cluster.pillar(replica, 0).view()), (filled + 1, View(0)));
+    }
+}
+
+#[test]
+fn empty_slots_without_a_reason_elsewhere_block_no_pipeline() {
+    empty_slots_without_a_reason(&config(4, 2));
+}
+
+#[test]
+fn empty_slots_without_a_reason_elsewhere_fill_no_window() {
+    empty_slots_without_a_reason(&Config { pipeline: 16, ..config(4, 2) });
 }
