@@ -363,6 +363,15 @@ fn a_turn_ends_with_its_budget() {
     assert!(!scene.executor.run(0, &mut scene.out));
 }
 
+/// The round to stop after is a peer's word.
+#[test]
+fn a_pause_after_a_round_that_never_comes_stops_nothing() {
+    let mut scene = Scene::new(settings(0, 3));
+    scene.executor.pause_after(Some(Round(u64::MAX)));
+    scene.execute(0, 1, &[(0, 1, 0, &[b"a"])]);
+    assert_eq!(scene.executor.position(), Position(1));
+}
+
 #[test]
 fn progress_is_told_for_each_pillar() {
     let mut scene = Scene::new(settings(0, 3));

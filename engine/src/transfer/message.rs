@@ -88,33 +88,40 @@ pub const FETCH_MAX: usize = 8;
 /// The largest message: a chunk with its path.
 pub const MESSAGE_MAX: usize = 1 + 32 + 4 + 1 + PATH_MAX * 32 + CHUNK_BYTES;
 
-const ASK: u8 = 1;
-const STANDING: u8 = 2;
-const TELL: u8 = 3;
-const FETCH: u8 = 4;
-const CHUNK: u8 = 5;
-const GONE: u8 = 6;
-const CLOSE: u8 = 7;
-
 impl TransferMessage {
+    /// Kind byte of [`TransferMessage::Ask`].
+    pub const ASK: u8 = 1;
+    /// Kind byte of [`TransferMessage::Standing`].
+    pub const STANDING: u8 = 2;
+    /// Kind byte of [`TransferMessage::Tell`].
+    pub const TELL: u8 = 3;
+    /// Kind byte of [`TransferMessage::Fetch`].
+    pub const FETCH: u8 = 4;
+    /// Kind byte of [`TransferMessage::Chunk`].
+    pub const CHUNK: u8 = 5;
+    /// Kind byte of [`TransferMessage::Gone`].
+    pub const GONE: u8 = 6;
+    /// Kind byte of [`TransferMessage::Close`].
+    pub const CLOSE: u8 = 7;
+
     /// The payload of a frame, after its type byte.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut out = Vec::new();
         match self {
             Self::Ask { id, round } => {
-                out.push(ASK);
+                out.push(Self::ASK);
                 out.extend_from_slice(&id.to_le_bytes());
                 out.extend_from_slice(&round.0.to_le_bytes());
             }
             Self::Standing { id, position, writing } => {
-                out.push(STANDING);
+                out.push(Self::STANDING);
                 out.extend_from_slice(&id.to_le_bytes());
                 out.extend_from_slice(&position.0.to_le_bytes());
                 out.push(u8::from(*writing));
             }
             Self::Tell { id, telling } => {
-                out.push(TELL);
+                out.push(Self::TELL);
                 out.extend_from_slice(&id.to_le_bytes());
                 out.extend_from_slice(&telling.position.0.to_le_bytes());
                 out.extend_from_slice(&telling.digest.0);
@@ -122,7 +129,7 @@ impl TransferMessage {
                 out.extend_from_slice(&telling.length.to_le_bytes());
             }
             Self::Fetch { root, wanted } => {
-                out.push(FETCH);
+                out.push(Self::FETCH);
                 out.extend_from_slice(&root.0);
                 out.push(u8::try_from(wanted.len()).expect("at most FETCH_MAX"));
                 for Wanted { index, have } in wanted {
@@ -132,7 +139,7 @@ impl TransferMessage {
             }
             Self::Chunk { root, index, path, data } => {
                 out.reserve_exact(1 + 32 + 4 + 1 + path.len() * 32 + data.len());
-                out.push(CHUNK);
+                out.push(Self::CHUNK);
                 out.extend_from_slice(&root.0);
                 out.extend_from_slice(&index.to_le_bytes());
                 out.push(u8::try_from(path.len()).expect("at most PATH_MAX"));
@@ -140,11 +147,11 @@ impl TransferMessage {
                 out.extend_from_slice(data);
             }
             Self::Gone { root } => {
-                out.push(GONE);
+                out.push(Self::GONE);
                 out.extend_from_slice(&root.0);
             }
             Self::Close { id } => {
-                out.push(CLOSE);
+                out.push(Self::CLOSE);
                 out.extend_from_slice(&id.to_le_bytes());
             }
         }
@@ -158,8 +165,8 @@ impl TransferMessage {
     pub fn decode(payload: &Bytes) -> Result<Self, Malformed> {
         let mut reader = Reader::new(payload);
         let message = match reader.u8().ok_or(TRUNCATED)? {
-            ASK => Self::Ask { id: number(&mut reader)?, round: Round(number(&mut reader)?) },
-            STANDING => Self::Standing {
+            Self::ASK => Self::Ask { id: number(&mut reader)?, round: Round(number(&mut reader)?) },
+            Self::STANDING => Self::Standing {
                 id: number(&mut reader)?,
                 position: Position(number(&mut reader)?),
                 writing: match reader.u8() {
@@ -168,11 +175,11 @@ impl TransferMessage {
                     _ => return Err(malformed("a flag is neither 0 nor 1")),
                 },
             },
-            TELL => Self::Tell { id: number(&mut reader)?, telling: telling(&mut reader)? },
-            FETCH => Self::Fetch { root: digest(&mut reader)?, wanted: wanted(&mut reader)? },
-            CHUNK => return chunk(&mut reader, payload),
-            GONE => Self::Gone { root: digest(&mut reader)? },
-            CLOSE => Self::Close { id: number(&mut reader)? },
+            Self::TELL => Self::Tell { id: number(&mut reader)?, telling: telling(&mut reader)? },
+            Self::FETCH => Self::Fetch { root: digest(&mut reader)?, wanted: wanted(&mut reader)? },
+            Self::CHUNK => return chunk(&mut reader, payload),
+            Self::GONE => Self::Gone { root: digest(&mut reader)? },
+            Self::CLOSE => Self::Close { id: number(&mut reader)? },
             _ => return Err(malformed("unknown kind")),
         };
         if reader.is_empty() { Ok(message) } else { Err(malformed("trailing bytes")) }
@@ -302,13 +309,20 @@ mod tests {
         let refused = |bytes: Vec<u8>| TransferMessage::decode(&bytes.into()).unwrap_err().what;
         let root = [7; 32];
         assert_eq!(refused(vec![]), "truncated");
-        assert_eq!(refused([&[FETCH], &root[..], &[0]].concat()), "too many chunks at once, or none");
-        assert_eq!(refused([&[FETCH], &root[..], &[255]].concat()), "too many chunks at once, or none");
-        let chunk =
-            |steps: u8, rest: usize| [&[CHUNK], &root[..], &[0; 4], &[steps], &vec![0; rest][..]].concat();
+        assert_eq!(
+            refused([&[TransferMessage::FETCH], &root[..], &[0]].concat()),
+            "too many chunks at once, or none"
+        );
+        assert_eq!(
+            refused([&[TransferMessage::FETCH], &root[..], &[255]].concat()),
+            "too many chunks at once, or none"
+        );
+        let chunk = |steps: u8, rest: usize| {
+            [&[TransferMessage::CHUNK], &root[..], &[0; 4], &[steps], &vec![0; rest][..]].concat()
+        };
         assert_eq!(refused(chunk(33, 33 * 32)), "a path that is too long");
         assert_eq!(refused(chunk(0, CHUNK_BYTES + 1)), "a chunk that is too long");
-        let mut long = [&[TELL], &[0; 16][..], &[0; 64], &[255; 8]].concat();
+        let mut long = [&[TransferMessage::TELL], &[0; 16][..], &[0; 64], &[255; 8]].concat();
         assert_eq!(refused(long.clone()), "no snapshot is that long");
         long.truncate(long.len() - 8);
         assert_eq!(refused([&long[..], &[0; 8]].concat()), "no snapshot is that long", "none is empty");

@@ -9,7 +9,7 @@ use hypostyle_pillars::message::{
 };
 
 use super::reseal::seal;
-use super::{Byzantine, Sent, Strategy};
+use super::{Byzantine, Sent, Strategy, Type};
 
 /// Frames an adversary remembers.
 const OLD_MAX: usize = 64;
@@ -71,10 +71,13 @@ impl Byzantine {
             Strategy::HidesPrepared => vec![now(self.hide(payload))],
             Strategy::WithheldNewView => keeps(is(PeerFrame::NEW_VIEW) && near),
             Strategy::WrongNewView => vec![now(self.wrong_view(payload))],
-            Strategy::LyingDonor => {
-                vec![now(if is(PeerFrame::TRANSFER) { self.flip(payload) } else { payload.clone() })]
-            }
+            Strategy::LyingDonor => vec![now(self.wrong_chunk(payload))],
+            Strategy::LyingTeller => vec![now(self.wrong_telling(payload))],
             Strategy::SilentDonor => keeps(is(PeerFrame::TRANSFER)),
+            Strategy::WithheldChunks => keeps(Type::between_replicas(payload) == Some(Type::Chunk)),
+            Strategy::AsksConstantly => self.ask_often(payload),
+            Strategy::RecoversConstantly => self.recover_often(pillar, payload),
+            Strategy::DepartsFromNewView => self.depart(payload),
             Strategy::ForwardsGarbage => {
                 vec![now(if is(PeerFrame::REQUEST) { self.flip(payload) } else { payload.clone() })]
             }
@@ -197,7 +200,7 @@ impl Byzantine {
         sent
     }
 
-    fn flip(&mut self, payload: &Bytes) -> Bytes {
+    pub(super) fn flip(&mut self, payload: &Bytes) -> Bytes {
         let mut bytes = payload.to_vec();
         if bytes.len() > 1 {
             let place = 1 + self.random.index(bytes.len() - 1);
@@ -289,6 +292,26 @@ impl Byzantine {
         [&[PeerFrame::NEW_VIEW], &content.seal(sealed).bytes()[..]].concat().into()
     }
 
+    /// In views after the first its proposals, and its votes with them, are for the empty body, or for what it proposed
+    /// for another slot.
+    fn depart(&mut self, payload: &Bytes) -> Vec<Sent> {
+        let Some(bundle) = self.statements(payload) else { return vec![now(payload.clone())] };
+        for proposed in bundle.statements() {
+            let Statement { kind, pillar, view, seq, digest } = *proposed;
+            if kind == Kind::Propose && view.0 > 0 && !self.departs.contains_key(&(pillar, view, seq)) {
+                let empty = Body::empty().digest();
+                let earlier =
+                    self.departs.get(&(pillar, view, Seq(seq.0 - 1))).map(|(proposed, _)| *proposed);
+                let instead = earlier.filter(|_| self.random.chance(500)).unwrap_or(empty);
+                self.departs.insert((pillar, view, seq), (digest, instead));
+            }
+        }
+        self.each(payload, |me, s| {
+            let digest = me.departs.get(&(s.pillar, s.view, s.seq)).map_or(s.digest, |(_, digest)| *digest);
+            Statement { digest, ..*s }
+        })
+    }
+
     fn reorder(&self, payload: &Bytes) -> Vec<Sent> {
         let Some(bundle) = self.statements(payload) else { return vec![now(payload.clone())] };
         let one = |s: &Statement| now(self.bundle(bundle.pillar(), &[*s]));
@@ -296,7 +319,7 @@ impl Byzantine {
     }
 }
 
-fn now(payload: Bytes) -> Sent {
+pub(super) fn now(payload: Bytes) -> Sent {
     Sent { delay: 0, payload }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use hypostyle::transfer::TransferMessage;
 use hypostyle_pillars::message::{PeerFrame, STATEMENT_BYTES};
 
 /// A field of a message.
@@ -28,8 +29,22 @@ pub enum Type {
     ViewChange,
     /// A primary begins a view.
     NewView,
-    /// About a state transfer.
-    Transfer,
+    /// A replica wishes to recover.
+    Recover,
+    /// A snapshot is asked for.
+    Ask,
+    /// How far a donor has come.
+    Standing,
+    /// What a donor's snapshot is.
+    Tell,
+    /// Chunks are asked for.
+    Fetch,
+    /// A chunk.
+    Chunk,
+    /// There is no such snapshot.
+    Gone,
+    /// The snapshot is needed no more.
+    Close,
     /// An answer to a client.
     Reply,
 }
@@ -42,6 +57,7 @@ pub const FIELDS: &[(Type, &[&str])] = &[
             "type",
             "timestamp",
             "count",
+            "recovers",
             "length",
             "client",
             "first",
@@ -53,6 +69,11 @@ pub const FIELDS: &[(Type, &[&str])] = &[
             "authenticator",
             "signature length",
             "signature",
+            "recover replica",
+            "recover incarnation",
+            "recover nonce",
+            "recover signature length",
+            "recover signature",
         ],
     ),
     (
@@ -153,7 +174,24 @@ pub const FIELDS: &[(Type, &[&str])] = &[
             "signature",
         ],
     ),
-    (Type::Transfer, &["type", "kind", "content"]),
+    (
+        Type::Recover,
+        &[
+            "type",
+            "recover replica",
+            "recover incarnation",
+            "recover nonce",
+            "recover signature length",
+            "recover signature",
+        ],
+    ),
+    (Type::Ask, &["type", "kind", "id", "round"]),
+    (Type::Standing, &["type", "kind", "id", "position", "writing"]),
+    (Type::Tell, &["type", "kind", "id", "position", "digest", "root", "length"]),
+    (Type::Fetch, &["type", "kind", "root", "wanted", "wanted index", "wanted have"]),
+    (Type::Chunk, &["type", "kind", "root", "index", "path length", "path", "data"]),
+    (Type::Gone, &["type", "kind", "root"]),
+    (Type::Close, &["type", "kind", "id"]),
     (
         Type::Reply,
         &[
@@ -189,7 +227,7 @@ pub const FIELDS: &[(Type, &[&str])] = &[
 ];
 
 impl Type {
-    /// What a payload between replicas is, by its first byte.
+    /// What a payload between replicas is, by its first byte, and its second where it is about a transfer.
     #[must_use]
     pub fn between_replicas(payload: &[u8]) -> Option<Self> {
         Some(match *payload.first()? {
@@ -199,7 +237,17 @@ impl Type {
             PeerFrame::REQUEST => Self::Request,
             PeerFrame::VIEW_CHANGE => Self::ViewChange,
             PeerFrame::NEW_VIEW => Self::NewView,
-            PeerFrame::TRANSFER => Self::Transfer,
+            PeerFrame::RECOVER => Self::Recover,
+            PeerFrame::TRANSFER => match *payload.get(1)? {
+                TransferMessage::ASK => Self::Ask,
+                TransferMessage::STANDING => Self::Standing,
+                TransferMessage::TELL => Self::Tell,
+                TransferMessage::FETCH => Self::Fetch,
+                TransferMessage::CHUNK => Self::Chunk,
+                TransferMessage::GONE => Self::Gone,
+                TransferMessage::CLOSE => Self::Close,
+                _ => return None,
+            },
             _ => return None,
         })
     }
@@ -216,7 +264,16 @@ impl Type {
             Self::Request => layout.request(),
             Self::ViewChange => layout.view_change(),
             Self::NewView => layout.new_view(),
-            Self::Transfer => layout.transfer(),
+            Self::Recover => layout.recover(),
+            Self::Ask => layout.transfer(&[("id", 8), ("round", 8)]),
+            Self::Standing => layout.transfer(&[("id", 8), ("position", 8), ("writing", 1)]),
+            Self::Tell => {
+                layout.transfer(&[("id", 8), ("position", 8), ("digest", 32), ("root", 32), ("length", 8)])
+            }
+            Self::Fetch => layout.fetch(),
+            Self::Chunk => layout.chunk(),
+            Self::Gone => layout.transfer(&[("root", 32)]),
+            Self::Close => layout.transfer(&[("id", 8)]),
             Self::Reply => layout.reply(),
         }?;
         (layout.at == payload.len()).then_some(layout.fields)
@@ -244,9 +301,14 @@ impl Layout<'_> {
 
     fn body(&mut self) -> Option<()> {
         self.take("timestamp", 8)?;
-        for _ in 0..self.take("count", 4)? {
+        let requests = self.take("count", 4)?;
+        let recovers = self.take("recovers", 2)?;
+        for _ in 0..requests {
             self.take("length", 4)?;
             self.request()?;
+        }
+        for _ in 0..recovers {
+            self.recover()?;
         }
         Some(())
     }
@@ -340,9 +402,35 @@ impl Layout<'_> {
         self.seal()
     }
 
-    fn transfer(&mut self) -> Option<()> {
+    fn recover(&mut self) -> Option<()> {
+        self.take("recover replica", 2)?;
+        self.take("recover incarnation", 8)?;
+        self.take("recover nonce", 16)?;
+        let length = self.take("recover signature length", 2)?;
+        self.take("recover signature", length)?;
+        Some(())
+    }
+
+    /// What concerns a transfer and has fields of fixed lengths.
+    fn transfer(&mut self, fields: &[(&'static str, usize)]) -> Option<()> {
         self.take("kind", 1)?;
-        self.take("content", self.bytes.len() - self.at)?;
+        fields.iter().try_for_each(|(name, length)| self.take(name, *length).map(|_| ()))
+    }
+
+    fn fetch(&mut self) -> Option<()> {
+        self.transfer(&[("root", 32)])?;
+        for _ in 0..self.take("wanted", 1)? {
+            self.take("wanted index", 4)?;
+            self.take("wanted have", 32)?;
+        }
+        Some(())
+    }
+
+    fn chunk(&mut self) -> Option<()> {
+        self.transfer(&[("root", 32), ("index", 4)])?;
+        let steps = self.take("path length", 1)?;
+        self.take("path", steps.checked_mul(32)?)?;
+        self.take("data", self.bytes.len() - self.at)?;
         Some(())
     }
 

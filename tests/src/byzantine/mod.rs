@@ -3,14 +3,17 @@
 mod acts;
 mod fields;
 mod mutate;
+mod rescue;
 mod reseal;
 mod strategy;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hypostyle_app_api::{Digest, PillarId, ReplicaId};
+use hypostyle_app_api::{Digest, PillarId, ReplicaId, Seq, View};
 use hypostyle_crypto::Identity;
 use hypostyle_pillars::message::FrameLimits;
 
@@ -50,6 +53,10 @@ pub struct Byzantine {
     old: Vec<Bytes>,
     /// Bodies it proposes to some in place of others.
     instead: BTreeMap<Digest, (Digest, Bytes)>,
+    /// What it proposed in later views, and what it says it did.
+    departs: BTreeMap<(PillarId, View, Seq), (Digest, Digest)>,
+    /// P.
+    pillars: u16,
     /// Frames it changed, added or kept back.
     acts: u64,
 }
@@ -111,6 +118,8 @@ impl Byzantine {
             seen: Seen::default(),
             old: Vec::new(),
             instead: BTreeMap::new(),
+            departs: BTreeMap::new(),
+            pillars: casting.pillars,
             acts: 0,
         }
     }

@@ -15,6 +15,9 @@ pub(super) fn reseal(
     me: ReplicaId,
     identity: &Identity,
 ) -> Vec<u8> {
+    if kind == Type::Recover {
+        return resign_recover(changed, fields, me, identity);
+    }
     let Some(sealed) = fields.iter().find(|field| field.name == "seal signer") else {
         return changed.to_vec();
     };
@@ -31,6 +34,19 @@ pub(super) fn reseal(
     let mut bytes = changed[..sealed.at.start].to_vec();
     seal(me, identity, entry).encode(&mut bytes);
     bytes
+}
+
+/// Its own wish to recover, signed anew; another's stays as it was changed.
+fn resign_recover(changed: &[u8], fields: &[Field], me: ReplicaId, identity: &Identity) -> Vec<u8> {
+    let signed = fields.iter().find(|field| field.name == "recover signature length");
+    match signed.map(|field| &changed[1..field.at.start]) {
+        Some(content) if content.starts_with(&me.0.to_le_bytes()) => {
+            let signature = identity.sign(Tag::Recover, &sha256(&[content]));
+            let length = u16::try_from(signature.len()).expect("at most 512").to_le_bytes();
+            [&changed[..=content.len()], &length, &signature].concat()
+        }
+        _ => changed.to_vec(),
+    }
 }
 
 /// The group becomes the only leaf of a tree.

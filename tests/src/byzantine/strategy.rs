@@ -55,8 +55,18 @@ pub enum Strategy {
     WrongNewView,
     /// Sends chunks of state that are wrong.
     LyingDonor,
+    /// Tells of snapshots that nobody has.
+    LyingTeller,
     /// Answers no question about its state.
     SilentDonor,
+    /// Tells of its snapshots and sends no chunk of them.
+    WithheldChunks,
+    /// Asks for snapshots and chunks without end.
+    AsksConstantly,
+    /// Wishes to recover again and again.
+    RecoversConstantly,
+    /// As a new primary proposes something else than its NEW-VIEW chose.
+    DepartsFromNewView,
     /// Passes on requests that their clients didn't send.
     ForwardsGarbage,
     /// Changes a bit now and then.
@@ -71,7 +81,7 @@ pub enum Strategy {
 
 impl Strategy {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 37] = [
         Self::EquivocatingPrimary,
         Self::Silent,
         Self::SilentToOne,
@@ -98,11 +108,20 @@ impl Strategy {
         Self::WithheldNewView,
         Self::WrongNewView,
         Self::LyingDonor,
+        Self::LyingTeller,
         Self::SilentDonor,
+        Self::WithheldChunks,
+        Self::AsksConstantly,
+        Self::RecoversConstantly,
+        Self::DepartsFromNewView,
         Self::ForwardsGarbage,
         Self::BitFlips,
         Self::Flood,
         Self::Reorders,
         Self::VotesForAll,
     ];
+
+    /// Those that concern who has fallen behind.
+    pub const OF_DONORS: [Self; 5] =
+        [Self::LyingDonor, Self::LyingTeller, Self::SilentDonor, Self::WithheldChunks, Self::AsksConstantly];
 }
