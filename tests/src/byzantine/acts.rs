@@ -9,7 +9,7 @@ use hypostyle_pillars::message::{
 };
 
 use super::reseal::seal;
-use super::{Byzantine, Sent, Strategy, Type};
+use super::{Behaviour, Byzantine, Sent, Strategy, Type};
 
 /// Frames an adversary remembers.
 const OLD_MAX: usize = 64;
@@ -93,8 +93,13 @@ impl Byzantine {
     }
 
     /// Whether it takes notice of a frame from a client, or of a request that is passed on.
-    pub fn hears(&self, from: usize, payload: &Bytes) -> bool {
-        let super::Behaviour::Strategy(Strategy::CensorClient) = self.behaviour else { return true };
+    pub fn hears(&mut self, from: usize, payload: &Bytes) -> bool {
+        if self.behaviour == Behaviour::Strategy(Strategy::DepartsFromNewView) {
+            self.spare_body(payload);
+        }
+        if self.behaviour != Behaviour::Strategy(Strategy::CensorClient) {
+            return true;
+        }
         let passed_on =
             || payload.first() == Some(&PeerFrame::REQUEST) && client_of(payload) == Some(self.client);
         from != self.replicas + self.client && !passed_on()
@@ -292,24 +297,36 @@ impl Byzantine {
         [&[PeerFrame::NEW_VIEW], &content.seal(sealed).bytes()[..]].concat().into()
     }
 
-    /// In views after the first its proposals, and its votes with them, are for the empty body, or for what it proposed
-    /// for another slot.
+    /// In views after the first it proposes other bodies than its NEW-VIEW chose, and votes for them.
     fn depart(&mut self, payload: &Bytes) -> Vec<Sent> {
+        self.spare_body(payload);
         let Some(bundle) = self.statements(payload) else { return vec![now(payload.clone())] };
-        for proposed in bundle.statements() {
-            let Statement { kind, pillar, view, seq, digest } = *proposed;
-            if kind == Kind::Propose && view.0 > 0 && !self.departs.contains_key(&(pillar, view, seq)) {
-                let empty = Body::empty().digest();
-                let earlier =
-                    self.departs.get(&(pillar, view, Seq(seq.0 - 1))).map(|(proposed, _)| *proposed);
-                let instead = earlier.filter(|_| self.random.chance(500)).unwrap_or(empty);
-                self.departs.insert((pillar, view, seq), (digest, instead));
+        let later = |s: &&Statement| s.kind == Kind::Propose && s.view.0 > 0;
+        let mut sent = Vec::new();
+        if let Some((digest, body)) = &self.spare
+            && bundle.statements().iter().any(|s| later(&s))
+        {
+            sent.push(now(body.clone()));
+            for s in bundle.statements().iter().filter(later) {
+                self.departs.entry((s.pillar, s.view, s.seq)).or_insert(*digest);
             }
         }
-        self.each(payload, |me, s| {
-            let digest = me.departs.get(&(s.pillar, s.view, s.seq)).map_or(s.digest, |(_, digest)| *digest);
+        sent.extend(self.each(payload, |me, s| {
+            let digest = me.departs.get(&(s.pillar, s.view, s.seq)).copied().unwrap_or(s.digest);
             Statement { digest, ..*s }
-        })
+        }));
+        sent
+    }
+
+    /// Of a body that it sends or hears it makes another valid one.
+    fn spare_body(&mut self, payload: &Bytes) {
+        if payload.first() == Some(&PeerFrame::BODY)
+            && let Ok(body) = Body::decode(payload.slice(1..), &self.limits)
+            && !body.is_empty()
+        {
+            let changed = self.replace(payload);
+            self.spare = self.instead.get(&body.digest()).cloned().filter(|(_, other)| *other == changed);
+        }
     }
 
     fn reorder(&self, payload: &Bytes) -> Vec<Sent> {

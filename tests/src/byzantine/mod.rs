@@ -53,8 +53,9 @@ pub struct Byzantine {
     old: Vec<Bytes>,
     /// Bodies it proposes to some in place of others.
     instead: BTreeMap<Digest, (Digest, Bytes)>,
-    /// What it proposed in later views, and what it says it did.
-    departs: BTreeMap<(PillarId, View, Seq), (Digest, Digest)>,
+    /// A body to propose in place of what is due, and what it proposed so.
+    spare: Option<(Digest, Bytes)>,
+    departs: BTreeMap<(PillarId, View, Seq), Digest>,
     /// P.
     pillars: u16,
     /// Frames it changed, added or kept back.
@@ -91,10 +92,17 @@ impl Behaviour {
     #[must_use]
     pub fn draw(random: &mut Random) -> Self {
         match random.below(10) {
-            0..5 => Self::Strategy(random.pick(&Strategy::ALL)),
+            0..4 => Self::Strategy(random.pick(&Strategy::ALL)),
+            4 => Self::Strategy(random.pick(&Strategy::OF_VIEW_CHANGES)),
             5..9 => Self::Mutator(random.pick(&Mutator::all()), random.pick(&[20, 200, 1000])),
             _ => Self::Twins,
         }
+    }
+
+    /// Whether it does nothing where no view changes.
+    #[must_use]
+    pub fn needs_view_changes(self) -> bool {
+        matches!(self, Self::Strategy(strategy) if Strategy::OF_VIEW_CHANGES.contains(&strategy))
     }
 }
 
@@ -118,6 +126,7 @@ impl Byzantine {
             seen: Seen::default(),
             old: Vec::new(),
             instead: BTreeMap::new(),
+            spare: None,
             departs: BTreeMap::new(),
             pillars: casting.pillars,
             acts: 0,

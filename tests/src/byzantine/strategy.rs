@@ -121,6 +121,10 @@ impl Strategy {
         Self::VotesForAll,
     ];
 
+    /// Those that need a view change, which not every run has: drawn more often than others.
+    pub const OF_VIEW_CHANGES: [Self; 3] =
+        [Self::HidesPrepared, Self::WrongNewView, Self::DepartsFromNewView];
+
     /// Those that concern who has fallen behind.
     pub const OF_DONORS: [Self; 5] =
         [Self::LyingDonor, Self::LyingTeller, Self::SilentDonor, Self::WithheldChunks, Self::AsksConstantly];

@@ -111,6 +111,7 @@ impl Options {
         let calm = random.chance(150);
         let replicas = random.pick(&[4, 4, 4, 4, 4, 4, 7]);
         let byzantine = if calm { Vec::new() } else { Self::adversaries(random, replicas) };
+        let needs_views = byzantine.iter().any(|(_, behaviour)| behaviour.needs_view_changes());
         Self {
             replicas,
             pillars,
@@ -136,7 +137,11 @@ impl Options {
             outstanding: random.pick(&[1, 2, 8, 32]),
             think: random.pick(&[0, 0, 1, 10, 50]) * MILLISECOND,
             network: if calm { Self::good_network(random) } else { Self::bad_network(random) },
-            faults: if calm { FaultOptions::default() } else { Self::bad_faults(random, view_timeout) },
+            faults: if calm {
+                FaultOptions::default()
+            } else {
+                Self::bad_faults(random, view_timeout, needs_views)
+            },
             byzantine,
             safety: random.within(500..=4000) * MILLISECOND,
         }
@@ -222,13 +227,15 @@ impl Options {
         }
     }
 
-    fn bad_faults(random: &mut Random, view_timeout: Time) -> FaultOptions {
+    /// `views` are to change.
+    fn bad_faults(random: &mut Random, view_timeout: Time, views: bool) -> FaultOptions {
+        let every = random.pick(&[view_timeout / 4, view_timeout, 4 * view_timeout]);
         FaultOptions {
-            every: random.pick(&[view_timeout / 4, view_timeout, 4 * view_timeout]),
+            every: if views { view_timeout } else { every },
             cuts: random.chance(500),
             clogs: random.chance(500),
-            partitions: random.chance(400),
-            pauses: random.chance(400),
+            partitions: random.chance(400) || views,
+            pauses: random.chance(400) || views,
             crashes: random.chance(300),
             drift: random.pick(&[0, 0, 1000, 500_000]),
             skew: random.pick(&[0, 0, 10 * MILLISECOND, SECOND]),

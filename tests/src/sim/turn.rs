@@ -119,8 +119,8 @@ impl World {
         waiting
     }
 
-    fn hears(&self, replica: usize, from: Endpoint, payload: &Bytes) -> bool {
-        self.replicas[replica].byzantine.as_ref().is_none_or(|byzantine| byzantine.hears(from, payload))
+    fn hears(&mut self, replica: usize, from: Endpoint, payload: &Bytes) -> bool {
+        self.replicas[replica].byzantine.as_mut().is_none_or(|byzantine| byzantine.hears(from, payload))
     }
 
     /// `sides`, where there are any, says who can hear this.

@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use hypostyle_probe::Bug;
 use hypostyle_tests::sim::{self, Batch, Options, Outcome, Random, Report};
 
 use report::{Cpu, print_failure, print_json, print_text};
@@ -49,6 +50,9 @@ enum Action {
         /// Shows every event.
         #[arg(long)]
         trace: bool,
+        /// With this seeded bug.
+        #[arg(long)]
+        bug: Option<String>,
     },
     /// Switches on one seeded bug after the other and shows how soon each is found.
     Selftest {
@@ -74,7 +78,10 @@ fn main() -> ExitCode {
             let jobs = jobs.unwrap_or_else(cores);
             run(Batch { start, seeds, jobs, failures }, json, all_marks)
         }
-        Action::Seed { seed, trace } => one(seed, trace),
+        Action::Seed { seed, trace, bug } => {
+            hypostyle_probe::switch(Bug::ALL.into_iter().find(|known| bug.as_deref() == Some(known.name())));
+            one(seed, trace)
+        }
         Action::Selftest { seconds, bug } => selftest::run(Duration::from_secs(seconds), bug.as_deref()),
         Action::Bench { seeds } => bench(seeds),
     };
