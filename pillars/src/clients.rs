@@ -8,6 +8,8 @@ use crate::message::RequestRef;
 pub(crate) struct Clients {
     windows: Vec<Window>,
     bits: u64,
+    /// Operations of one client that may line up at this primary.
+    queue_max: u64,
 }
 
 /// What a pillar knows of a run of numbers.
@@ -26,12 +28,16 @@ struct Window {
     floor: u64,
     /// Bit (number mod 2W) says that a number in floor+1 ..= floor+2W was taken up; made at the first use.
     taken: Box<[u64]>,
+    /// Operations that line up at this primary. A client can acknowledge what isn't executed, and so move its window on:
+    /// that alone doesn't bound them.
+    queued: u64,
 }
 
 impl Clients {
     pub(crate) fn new(clients: u32, client_window: u32) -> Self {
         let bits = (2 * u64::from(client_window)).next_multiple_of(64);
-        Self { windows: vec![Window::default(); clients as usize], bits }
+        let queue_max = 2 * u64::from(client_window);
+        Self { windows: vec![Window::default(); clients as usize], bits, queue_max }
     }
 
     /// Looks at the numbers of a request that itself acknowledges `floor`.
@@ -72,6 +78,26 @@ impl Clients {
         let last = first.0 + u64::from(count) - 1;
         let window = self.windows.get(client.index());
         window.is_some_and(|w| last <= w.floor.max(floor.0).saturating_add(self.bits / 2))
+    }
+
+    /// Whether so many operations more may line up.
+    pub(crate) fn may_queue(&self, client: ClientId, count: u16) -> bool {
+        let window = self.windows.get(client.index());
+        window.is_some_and(|window| window.queued + u64::from(count) <= self.queue_max)
+    }
+
+    /// So many operations more line up.
+    pub(crate) fn queue(&mut self, client: ClientId, count: u16) {
+        if let Some(window) = self.windows.get_mut(client.index()) {
+            window.queued += u64::from(count);
+        }
+    }
+
+    /// So many operations are in a batch now, or line up no longer.
+    pub(crate) fn leave_queue(&mut self, client: ClientId, count: u16) {
+        if let Some(window) = self.windows.get_mut(client.index()) {
+            window.queued -= u64::from(count);
+        }
     }
 
     /// Nothing is taken up any more but what is executed.

@@ -14,20 +14,26 @@ pub(crate) struct PassedOn {
     took: bool,
 }
 
+/// Whether a backup's share, which holds so many operations and bytes, has room for another request: it is that of one
+/// batch, one request in any case.
+pub(crate) fn share_has_room((operations, bytes): (usize, usize), length: usize, config: &Config) -> bool {
+    let backups = usize::from(config.replicas);
+    operations == 0
+        || (bytes + length <= config.batch_bytes / backups
+            && operations < config.batch_max as usize / backups)
+}
+
 impl PassedOn {
     pub(crate) fn new(replicas: u16) -> Self {
         Self { shares: (0..replicas).map(|_| VecDeque::new()).collect(), took: false }
     }
 
-    /// Whether a backup has room for another request: its share of one batch, one request in any case.
+    /// Whether a backup has room for another request.
     pub(crate) fn has_room(&self, by: ReplicaId, length: usize, config: &Config) -> bool {
         let Some(share) = self.shares.get(by.index()) else { return false };
         let bytes: usize = share.iter().map(|(_, request)| request.bytes().len()).sum();
         let operations: usize = share.iter().map(|(_, request)| usize::from(request.count())).sum();
-        let backups = self.shares.len();
-        share.is_empty()
-            || (bytes + length <= config.batch_bytes / backups
-                && operations < config.batch_max as usize / backups)
+        share_has_room((operations, bytes), length, config)
     }
 
     pub(crate) fn push(&mut self, now: Instant, by: ReplicaId, request: Request) {

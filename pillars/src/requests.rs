@@ -1,18 +1,26 @@
 use std::collections::{BTreeMap, VecDeque};
 
-use hypostyle_app_api::{ClientId, Instant, Number};
+use hypostyle_app_api::{ClientId, Number};
 
 use crate::Config;
 use crate::clients::{Clients, Known};
 use crate::message::{Request, RequestRef};
+use crate::passed::share_has_room;
 
 /// Requests a backup has verified and not yet seen ordered: it passes them to the primary and expects them to be served.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PendingRequests {
-    requests: BTreeMap<Key, (Instant, Request)>,
+    requests: BTreeMap<Key, Waiting>,
     /// In order of arrival; those that are served stay until they come to the front.
     order: VecDeque<Key>,
     bytes: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Waiting {
+    request: Request,
+    /// Whether it was passed on to the primary, and need not be now.
+    passed: bool,
 }
 
 /// A request's client and first number.
@@ -41,12 +49,11 @@ impl PendingRequests {
             && self.bytes + length <= PENDING_BATCHES_MAX * config.batch_bytes
     }
 
-    pub(crate) fn insert(&mut self, now: Instant, request: Request) {
+    pub(crate) fn insert(&mut self, request: Request) {
         self.bytes += request.bytes().len();
         let key = (request.client(), request.first());
-        let old = self.requests.insert(key, (now, request));
-        match old {
-            Some((_, old)) => self.bytes -= old.bytes().len(),
+        match self.requests.insert(key, Waiting { request, passed: false }) {
+            Some(old) => self.bytes -= old.request.bytes().len(),
             None => self.order.push_back(key),
         }
         if self.order.len() > 2 * self.requests.len() + ORDER_SLACK {
@@ -69,7 +76,7 @@ impl PendingRequests {
     pub(crate) fn drain(&mut self) -> Vec<Request> {
         let mut all = std::mem::take(self);
         let order = all.order.into_iter();
-        order.filter_map(|key| all.requests.remove(&key)).map(|(_, request)| request).collect()
+        order.filter_map(|key| all.requests.remove(&key)).map(|waiting| waiting.request).collect()
     }
 
     /// A body was ordered: what it covers, under whatever content, is served.
@@ -82,7 +89,7 @@ impl PendingRequests {
             if self.requests.is_empty() {
                 return;
             }
-            let served = |(_, (_, q)): &(&(ClientId, Number), &(Instant, Request))| {
+            let served = |(_, Waiting { request: q, .. }): &(&Key, &Waiting)| {
                 q.first().0 + u64::from(q.count()) > r.first.0
                     && clients.known(q.client(), q.first(), q.count(), q.floor()) == Known::Seen
             };
@@ -99,20 +106,39 @@ impl PendingRequests {
             return;
         }
         let range = (client, Number(0))..=(client, floor);
-        let done = |(_, (_, q)): &(&(ClientId, Number), &(Instant, Request))| {
+        let done = |(_, Waiting { request: q, .. }): &(&Key, &Waiting)| {
             q.first().0 + u64::from(q.count()) - 1 <= floor.0
         };
         let keys: Vec<_> = self.requests.range(range).filter(done).map(|(key, _)| *key).collect();
         keys.into_iter().for_each(|key| self.remove(key));
     }
 
-    /// The requests, oldest first.
-    pub(crate) fn oldest_first(&self) -> impl Iterator<Item = &Request> {
-        self.order.iter().filter_map(|key| self.requests.get(key)).map(|(_, request)| request)
+    /// What is next to be passed on: the oldest that wait, as many as the primary takes of one backup, but for those
+    /// that were passed on already. What came later has to wait its turn, else it takes the place of what came before.
+    pub(crate) fn next_to_pass(&mut self, config: &Config) -> Vec<Request> {
+        let (mut operations, mut bytes) = (0, 0);
+        let mut next = Vec::new();
+        for key in &self.order {
+            let Some(Waiting { request, passed }) = self.requests.get_mut(key) else { continue };
+            if !share_has_room((operations, bytes), request.bytes().len(), config) {
+                break;
+            }
+            operations += usize::from(request.count());
+            bytes += request.bytes().len();
+            if !std::mem::replace(passed, true) {
+                next.push(request.clone());
+            }
+        }
+        next
+    }
+
+    /// What was passed on may be lost, or has another primary to go to.
+    pub(crate) fn pass_again(&mut self) {
+        self.requests.values_mut().for_each(|waiting| waiting.passed = false);
     }
 
     fn remove(&mut self, key: (ClientId, Number)) {
-        if let Some((_, request)) = self.requests.remove(&key) {
+        if let Some(Waiting { request, .. }) = self.requests.remove(&key) {
             self.bytes -= request.bytes().len();
         }
     }

@@ -68,17 +68,21 @@ impl Pillar {
             Source::Peer(backup) => Some(backup),
             Source::Client(_) => None,
         };
-        match self.has_room(by, request.bytes().len()) {
+        match self.has_room(by, request) {
             true => Admission::Verify,
             false => Admission::Drop(Rejected::Full),
         }
     }
 
-    /// Whether there is room for a request of `length` bytes, passed on by a backup or from its client.
-    pub(super) fn has_room(&self, by: Option<ReplicaId>, length: usize) -> bool {
+    /// Whether there is room for a request, passed on by a backup or from its client.
+    pub(super) fn has_room(&self, by: Option<ReplicaId>, request: &Request) -> bool {
+        let length = request.bytes().len();
         match (self.leads() && self.views.active, by) {
             (true, Some(backup)) => self.passed.has_room(backup, length, &self.config),
-            (true, None) => self.batches.has_room(length, &self.config),
+            (true, None) => {
+                self.batches.has_room(length, &self.config)
+                    && self.clients.may_queue(request.client(), request.count())
+            }
             (false, _) => self.pending.has_room(length, &self.config),
         }
     }

@@ -136,13 +136,13 @@ impl Pillar {
     }
 
     /// The primary was found slow or wasteful by comparison.
-    pub(super) fn on_slow(&mut self, now: Now, out: &mut Vec<Output>) {
+    pub(super) fn on_slow(&mut self, out: &mut Vec<Output>) {
         if self.views.active
             && !self.leads()
             && let Some(next) = self.view.0.checked_add(1)
         {
             mark!("a slow or wasteful primary is deposed");
-            self.leave_for(now, View(next), out);
+            self.leave_for(View(next), out);
         }
     }
 
@@ -168,7 +168,7 @@ impl Pillar {
             return;
         }
         if let Some(next) = self.view.0.checked_add(1) {
-            self.leave_for(now, View(next), out);
+            self.leave_for(View(next), out);
         }
     }
 }

@@ -152,7 +152,7 @@ impl Pillar {
                     self.on_request(now, Some(by), request, out);
                 }
             }
-            Input::Slow => self.on_slow(now, out),
+            Input::Slow => self.on_slow(out),
             Input::Declared(declared) => self.on_declared(now, declared, out),
             Input::Sealed(bundle) => self.on_bundle(now, &bundle, out),
             Input::Status(from, status) => self.on_status(now, from, &status, out),
@@ -171,7 +171,7 @@ impl Pillar {
             Input::Executed(executed) => self.on_executed(now, &executed, out),
             Input::Transferring => self.on_transferring(out),
             Input::Installed(seq) => self.on_installed(now, seq, out),
-            Input::Voting(voting) => self.on_voting(now, voting, out),
+            Input::Voting(voting) => self.on_voting(voting, out),
             Input::Incarnation(replica, incarnation) => self.on_incarnation(now, replica, incarnation),
             Input::Tick => self.on_tick(now, out),
         }
@@ -289,6 +289,7 @@ impl Pillar {
             self.clients.raise(*client, *floor);
             self.pending.raise(*client, *floor);
         }
+        self.pass_on_next(out);
         self.collect_garbage();
         self.act_above(now, before, out);
     }
@@ -365,6 +366,7 @@ impl Pillar {
         self.propose(now, out);
         self.blame_primary(now, out);
         self.ask_when_stalled(now, out);
+        self.remind_when_due(now, out);
         self.fetch_bodies(now, out);
         self.tell_when_quiet(now, out);
     }

@@ -207,7 +207,7 @@ impl Pillar {
         let view = candidate.new_view.view();
         if self.view < view {
             mark!("entered a view without having left for it");
-            self.suspend(now, view, out);
+            self.suspend(view, out);
         }
         self.enter(now, Begun { view, new_view: Some(candidate.new_view), changes, choice }, out);
     }
@@ -292,7 +292,7 @@ impl Pillar {
         }
         for body in lost {
             for request in body.requests() {
-                self.expect(now, body.request(request));
+                self.expect(body.request(request));
             }
         }
         if self.leads() {

@@ -26,20 +26,18 @@ impl Pillar {
     ) {
         let (client, first, count) = (request.client(), request.first(), request.count());
         let known = self.clients.known(client, first, count, request.floor());
-        if known != Known::New || !self.has_room(by, request.bytes().len()) || self.pending.contains(&request)
-        {
+        if known != Known::New || !self.has_room(by, &request) || self.pending.contains(&request) {
             // What changed between admission and now; the client tries again if it must.
             return;
         }
         if self.leads() && self.views.active {
             self.gather(now, by, &request);
         } else {
-            if self.views.active {
-                out.push(Output::Forward(self.primary(), request.clone()));
+            if bug!(Bug::RequestsNotExpected) {
+                return out.push(Output::Forward(self.primary(), request));
             }
-            if !bug!(Bug::RequestsNotExpected) {
-                self.expect(now, request.compact());
-            }
+            self.expect(request.compact());
+            self.pass_on_next(out);
         }
     }
 
@@ -50,7 +48,10 @@ impl Pillar {
         if self.clients.known(client, first, count, floor) == Known::New {
             self.clients.take(client, first, count, floor);
             match by {
-                None => self.batches.push(now.instant, request, &self.config),
+                None => {
+                    self.clients.queue(client, count);
+                    self.batches.push(now.instant, request, &self.config);
+                }
                 Some(backup) => self.passed.push(now.instant, backup, request.clone().compact()),
             }
         }
@@ -65,17 +66,21 @@ impl Pillar {
     fn cut(&mut self, now: Now) -> Option<Body> {
         match self.passed.is_next(!self.batches.is_empty()) {
             true => Some(self.passed.cut(now.wall, &self.config)),
-            false => self.batches.cut(now.wall),
+            false => {
+                let body = self.batches.cut(now.wall)?;
+                body.requests().iter().for_each(|r| self.clients.leave_queue(r.client, r.count));
+                Some(body)
+            }
         }
     }
 
     /// Expects the primary to serve a request.
-    pub(super) fn expect(&mut self, now: Now, request: Request) {
+    pub(super) fn expect(&mut self, request: Request) {
         let (client, first, count, floor) =
             (request.client(), request.first(), request.count(), request.floor());
         let new = self.clients.known(client, first, count, floor) == Known::New || !self.views.active;
         if new && self.pending.has_room(request.bytes().len(), &self.config) {
-            self.pending.insert(now.instant, request);
+            self.pending.insert(request);
         }
     }
 
@@ -303,6 +308,7 @@ impl Pillar {
         out.extend(slot.decided(self.config.pillar, seq).map(Output::Decided));
         self.clients.take_all(body.requests());
         self.pending.discharge(body.requests(), &self.clients, &self.config);
+        self.pass_on_next(out);
         self.recovers.discharge(now.instant, body.recovers());
         if !body.is_empty() {
             self.owe(seq, out);

@@ -29,6 +29,8 @@ pub(super) struct Pace {
     lag_told: Duration,
     /// While something is owed: when to ask the peers for what is missing.
     ask_at: Option<Instant>,
+    /// While anything waits for the primary: when to remind it. That others are served is no reason to put it off.
+    remind_at: Option<Instant>,
 }
 
 impl Pace {
@@ -84,11 +86,11 @@ impl Pace {
 
     /// Leaves out when to ask.
     pub(super) fn forget_when(&mut self) {
-        self.ask_at = None;
+        (self.ask_at, self.remind_at) = (None, None);
     }
 
     pub(super) fn next_ask(&self) -> Option<Instant> {
-        self.ask_at
+        self.ask_at.into_iter().chain(self.remind_at).min()
     }
 }
 
@@ -171,25 +173,45 @@ impl Pillar {
         } else if self.pace.ask_at.is_none() || self.frontier > frontier_before {
             self.pace.ask_at = Some(now.instant + self.config.view_timeout / 2);
         }
+        let expects = !self.pending.is_empty() || self.recovers.oldest().is_some();
+        self.pace.remind_at = match expects && !self.leads() && self.views.active {
+            true => self.pace.remind_at.or(Some(now.instant + self.config.view_timeout / 2)),
+            false => None,
+        };
     }
 
-    /// At half the timer: asks all peers for what is lacking, and reminds the primary of what waits.
+    /// At half the timer: asks all peers for what is lacking.
     pub(super) fn ask_when_stalled(&mut self, now: Now, out: &mut Vec<Output>) {
         if bug!(Bug::StalledTellsNobody) || self.pace.ask_at.is_none_or(|at| at > now.instant) {
             return;
         }
         self.pace.ask_at = Some(now.instant + self.config.view_timeout / 2);
         out.push(Output::SendStatus(Target::Peers, self.status()));
-        self.remind_primary(out);
     }
 
-    /// Passes on what waits, oldest first, as much as a batch holds.
-    pub(super) fn remind_primary(&self, out: &mut Vec<Output>) {
+    /// At half the timer of what waits longest, and again and again: reminds the primary.
+    pub(super) fn remind_when_due(&mut self, now: Now, out: &mut Vec<Output>) {
+        if !bug!(Bug::StalledTellsNobody) && self.pace.remind_at.is_some_and(|at| at <= now.instant) {
+            self.pace.remind_at = None;
+            self.remind_primary(out);
+        }
+    }
+
+    /// Passes on what waits, oldest first, as much as the primary takes of one backup.
+    pub(super) fn remind_primary(&mut self, out: &mut Vec<Output>) {
         if !self.leads() && self.views.active {
-            let waiting = self.pending.oldest_first().take(self.config.batch_max as usize);
-            let primary = self.primary();
-            out.extend(waiting.map(|request| Output::Forward(primary, request.clone())));
+            self.pending.pass_again();
+            self.pass_on_next(out);
             self.pass_recovers_on(out);
+        }
+    }
+
+    /// Passes on what is next to be, now that something has come or was served.
+    pub(super) fn pass_on_next(&mut self, out: &mut Vec<Output>) {
+        if !self.pending.is_empty() && !self.leads() && self.views.active {
+            let primary = self.primary();
+            let next = self.pending.next_to_pass(&self.config).into_iter();
+            out.extend(next.map(|request| Output::Forward(primary, request)));
         }
     }
 }

@@ -85,11 +85,11 @@ impl Pillar {
     }
 
     /// Whether this replica may speak. What it has accepted meanwhile it says now: the others may be waiting for it.
-    pub(super) fn on_voting(&mut self, now: Now, voting: bool, out: &mut Vec<Output>) {
+    pub(super) fn on_voting(&mut self, voting: bool, out: &mut Vec<Output>) {
         let begins = voting && !self.voting;
         self.voting = voting;
         self.blame.stop();
-        self.join(now, out);
+        self.join(out);
         if !begins {
             return;
         }

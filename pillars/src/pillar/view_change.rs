@@ -58,20 +58,20 @@ impl Views {
 
 impl Pillar {
     /// Leaves for `view`, which is higher than the present one.
-    pub(super) fn leave_for(&mut self, now: Now, view: View, out: &mut Vec<Output>) {
+    pub(super) fn leave_for(&mut self, view: View, out: &mut Vec<Output>) {
         if !self.voting {
             return;
         }
         debug_assert!(view > self.view, "left {} for {view}", self.view);
         mark!("left a view");
-        self.suspend(now, view, out);
+        self.suspend(view, out);
         self.blame.left(&self.config);
         let content = self.view_change();
         out.push(Output::Declare(Declaration::ViewChange(content)));
     }
 
     /// Stops work in the present view and waits for that of `view` to begin.
-    pub(super) fn suspend(&mut self, now: Now, view: View, out: &mut Vec<Output>) {
+    pub(super) fn suspend(&mut self, view: View, out: &mut Vec<Output>) {
         if self.views.active {
             let quorum = self.config.quorum();
             for seq in (self.log.first().0..=self.log.end().0).map(Seq) {
@@ -86,8 +86,12 @@ impl Pillar {
         self.back(Seq(0), out);
         self.clock_allows = None;
         // What a primary has gathered waits for the next one like what a backup has.
-        for request in self.passed.drain().into_iter().chain(self.batches.drain()) {
-            self.expect(now, request);
+        for request in self.passed.drain() {
+            self.expect(request);
+        }
+        for request in self.batches.drain() {
+            self.clients.leave_queue(request.client(), request.count());
+            self.expect(request);
         }
     }
 
@@ -135,7 +139,7 @@ impl Pillar {
             *latest = Some(Arc::clone(change));
             self.learn_stable(now, change, out);
         }
-        self.join(now, out);
+        self.join(out);
         self.begin_view(now, out);
         self.enter_begun_view(now, out);
     }
@@ -165,7 +169,7 @@ impl Pillar {
     }
 
     /// When f+1 replicas want higher views, a correct one is among them: this replica joins the smallest of those.
-    pub(super) fn join(&mut self, now: Now, out: &mut Vec<Output>) {
+    pub(super) fn join(&mut self, out: &mut Vec<Output>) {
         let higher = self.views.latest.iter().flatten().map(|change| change.view());
         let mut higher: Vec<View> = higher.filter(|view| *view > self.view).collect();
         if !self.voting || higher.len() < self.config.weak_quorum() {
@@ -173,7 +177,7 @@ impl Pillar {
         }
         higher.sort_unstable();
         mark!("joined f+1 that left");
-        self.leave_for(now, higher[0], out);
+        self.leave_for(higher[0], out);
     }
 
     /// Own declarations count once they are sealed.

@@ -1,8 +1,8 @@
 //! What costs no RSA.
 
 use hypostyle_app_api::{ClientId, Digest, PillarId, ReplicaId, Round, Timestamp, View};
-use hypostyle_pillars::message::{Kind, Message, Statement};
-use hypostyle_pillars::{Admission, Rejected, Source};
+use hypostyle_pillars::message::{Kind, Message, PeerFrame, Statement};
+use hypostyle_pillars::{Admission, Config, Rejected, Source};
 
 use crate::cluster::Cluster;
 use crate::fixture::{body_frame, bundle_frame, config, numbers_of, statement};
@@ -136,4 +136,38 @@ fn a_forwarded_request_that_is_known_is_not_verified_again() {
     cluster.run();
     let verdict = cluster.pillar(0, 0).admit(Source::Peer(ReplicaId(3)), &Message::Request(request));
     assert_eq!(verdict, Admission::Drop(Rejected::Redundant));
+}
+
+#[test]
+fn a_client_that_acknowledges_what_was_not_executed_lines_up_no_more_than_others() {
+    let mut cluster = Cluster::new(config(4, 1));
+    // Besides, a batch each is under way in the pipeline.
+    let most = 2 * u64::from(cluster.config.client_window) + cluster.config.pipeline;
+    let mut submit = |number: u64| {
+        let request = cluster.keys.decoded(&cluster.keys.request(1, number, number - 1, &[b"x"]));
+        cluster.submit(0, request)
+    };
+    assert!((1..=most).all(|number| submit(number) == Admission::Verify));
+    assert_eq!(submit(most + 1), Admission::Drop(Rejected::Full));
+    cluster.run();
+    let next = cluster.keys.decoded(&cluster.keys.request(1, most + 2, most, &[b"x"]));
+    assert_eq!(cluster.submit(0, next), Admission::Verify);
+}
+
+/// Found by the simulator (285): while newer ones took its place at the primary, the oldest ran out of time.
+#[test]
+fn a_backup_passes_on_as_much_as_the_primary_takes_and_the_oldest_first() {
+    let mut cluster = Cluster::new(Config { batch_max: 4, ..config(4, 1) });
+    let passed_on = |cluster: &Cluster| {
+        cluster.wire.iter().filter(|envelope| envelope.frame.first() == Some(&PeerFrame::REQUEST)).count()
+    };
+    for number in 1..=3 {
+        cluster.submit(2, cluster.keys.lone(0, number));
+    }
+    assert_eq!(passed_on(&cluster), 1, "the primary keeps a fourth of a batch for each");
+    let before = cluster.now;
+    cluster.run();
+    assert_eq!(cluster.now, before, "no timer had to run out");
+    assert_eq!(cluster.pillar(2, 0).progress().queued, 0);
+    assert_eq!(cluster.pillar(2, 0).progress().view, View(0));
 }

@@ -1,6 +1,7 @@
-//! Byzantine replicas: the real core runs, and what it sends passes through somebody who means harm.
+//! Byzantine replicas: the real core runs, and what it sends passes through somebody who means harm. And Byzantine clients.
 
 mod acts;
+mod clients;
 mod fields;
 mod mutate;
 mod rescue;
@@ -17,6 +18,8 @@ use hypostyle_app_api::{Digest, PillarId, ReplicaId, Seq, View};
 use hypostyle_crypto::Identity;
 use hypostyle_pillars::message::FrameLimits;
 
+pub(crate) use clients::digest_of;
+pub use clients::{ClientAct, ClientStrategy, HostileClient};
 pub use fields::{FIELDS, Field, Type};
 pub use mutate::{Mutation, Mutator};
 pub use strategy::Strategy;

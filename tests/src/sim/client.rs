@@ -8,11 +8,12 @@ use hypostyle::config::ClusterConfig;
 use hypostyle::reply::ReplyMessage;
 use hypostyle::simulation::CLIENT_FRAME;
 use hypostyle_app_api::{ClientId, Digest, Instant, Number, PillarId, ReplicaId};
-use hypostyle_crypto::{Identity, Keyring, sha256};
+use hypostyle_crypto::{Identity, Keyring};
 
 use super::queue::Time;
 use super::random::Random;
 use super::service::Service;
+use crate::byzantine::digest_of;
 
 pub(super) struct SimClient {
     pub(super) id: ClientId,
@@ -35,9 +36,6 @@ pub(super) struct Submitted {
     pub(super) count: u16,
     pub(super) digest: Digest,
 }
-
-/// The authenticator of a signed request beside the signature: its kind and length.
-const AUTHENTICATOR_BYTES: usize = 3;
 
 impl SimClient {
     pub(super) fn new(
@@ -83,8 +81,7 @@ impl SimClient {
         let operations: Vec<&[u8]> = operations.iter().map(Vec::as_slice).collect();
         let first = self.core.next_number();
         let request = encode_request(identity, self.id, first, self.core.floor(), &operations);
-        let signed = request.len() - identity.suite().signature_len() - AUTHENTICATOR_BYTES;
-        let digest = sha256(&[&request[..signed]]);
+        let digest = digest_of(&request, identity);
         self.core.submit_signed(instant(now), request, &mut self.output).expect("there is room");
         self.wants -= count;
         if self.think > 0 {

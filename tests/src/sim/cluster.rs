@@ -21,7 +21,7 @@ impl Cluster {
     pub(super) fn new(options: &Options) -> Self {
         let key = |number: u64| key(options.suite, number);
         let replica_keys: Vec<_> = (0..u64::from(options.replicas)).map(key).collect();
-        let client_keys: Vec<_> = (1000..1000 + options.clients as u64).map(key).collect();
+        let client_keys: Vec<_> = (1000..1000 + options.all_clients() as u64).map(key).collect();
         let config = configuration(options, &replica_keys, &client_keys);
         config.validate().expect("the options drawn are a valid configuration");
         let domain = config.domain();

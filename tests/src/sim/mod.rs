@@ -7,6 +7,7 @@ mod client;
 mod cluster;
 mod describe;
 mod faults;
+mod hostile;
 mod marks;
 mod network;
 mod options;

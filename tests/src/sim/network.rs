@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::queue::{Event, Queue, Time};
 use super::random::Random;
 
-/// Replicas have the indices 0..n, clients those from n on.
+/// Replicas have the indices 0..n, clients those from n on, the Byzantine ones last.
 pub(super) type Endpoint = usize;
 
 /// One direction of a connection.

@@ -7,7 +7,7 @@ use hypostyle_crypto::Suite;
 use super::network::NetworkOptions;
 use super::queue::{MICROSECOND, MILLISECOND, SECOND, Time};
 use super::random::Random;
-use crate::byzantine::Behaviour;
+use crate::byzantine::{Behaviour, ClientStrategy};
 
 /// All that a run depends on beside its seed.
 #[derive(Clone, Debug)]
@@ -64,6 +64,8 @@ pub struct Options {
     pub faults: FaultOptions,
     /// Which replicas are adversaries, at most f, and what they do.
     pub byzantine: Vec<(usize, Behaviour)>,
+    /// Byzantine clients beside the correct ones.
+    pub hostile: Vec<ClientStrategy>,
     /// How long anything may go wrong.
     pub safety: Time,
 }
@@ -144,6 +146,7 @@ impl Options {
             },
             byzantine,
             safety: random.within(500..=4000) * MILLISECOND,
+            hostile: Self::hostile_clients(&mut Random::new(random.clone().number())),
         }
     }
 
@@ -178,6 +181,7 @@ impl Options {
             network: Self::good_network(&mut random),
             faults: FaultOptions::default(),
             byzantine: Vec::new(),
+            hostile: Vec::new(),
             safety: SECOND,
         }
     }
@@ -194,12 +198,23 @@ impl Options {
         self.faults.is_none() && self.byzantine.is_empty() && self.network.loss == 0 && self.network.in_order
     }
 
+    /// Clients, correct or not.
+    pub(super) fn all_clients(&self) -> usize {
+        self.clients + self.hostile.len()
+    }
+
     fn adversaries(random: &mut Random, replicas: u16) -> Vec<(usize, Behaviour)> {
         let f = u64::from(replicas / 3);
         let count = if random.chance(500) { random.within(1..=f) } else { 0 };
         let count = usize::try_from(count).expect("few replicas");
         let who = random.some_of(count, usize::from(replicas));
         who.into_iter().map(|replica| (replica, Behaviour::draw(random))).collect()
+    }
+
+    /// Any number of them is a normal case; most runs have none, and draw nothing else for it.
+    fn hostile_clients(random: &mut Random) -> Vec<ClientStrategy> {
+        let count = if random.chance(350) { 1 + random.skewed(5) } else { 0 };
+        (0..count).map(|_| random.pick(&ClientStrategy::ALL)).collect()
     }
 
     fn good_network(random: &mut Random) -> NetworkOptions {

@@ -24,6 +24,8 @@ pub(super) enum Event {
     Turn(usize),
     /// A client looks at its clock, and sends when it may.
     Client(usize),
+    /// A Byzantine client does something.
+    Hostile(usize),
     /// A frame comes to its end of a connection, unless that was cut since.
     Frame { wire: Wire, epoch: u32, payload: Bytes },
     /// An adversary sends what it has kept back.

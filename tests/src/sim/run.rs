@@ -75,6 +75,7 @@ fn phases(world: &mut World) -> Check {
     let at_peace = world.options.is_fault_free();
     world.run_until(end, |world| at_peace && world.clients.iter().all(super::client::SimClient::is_done))?;
     world.calm();
+    world.unleash(world.now);
     world.trace.tell(world.now, format_args!("--- from here on nothing goes wrong ---"));
     for client in 0..world.clients.len() {
         world.clients[client].wants += FRESH;
@@ -90,9 +91,12 @@ fn phases(world: &mut World) -> Check {
         let what = format!("client {}: {} operations open", client.id, client.core.in_flight());
         return Err(Violation { invariant: "liveness", what: format!("{what}; {}", places(world)) });
     }
+    world.hostile.silence();
     converge(world)?;
     if at_peace {
         no_view_change(world)?;
+    }
+    if at_peace && world.options.hostile.is_empty() {
         world.checkers.traffic.check(world.checkers.slots(), u64::from(world.options.replicas))?;
     }
     Ok(())

@@ -11,6 +11,7 @@ use hypostyle_pillars::message::FrameLimits;
 use super::client::SimClient;
 use super::cluster::Cluster;
 use super::describe::describe;
+use super::hostile::Hostile;
 use super::network::{Endpoint, Network, Wire};
 use super::options::Options;
 use super::queue::{Event, Queue, Time};
@@ -31,6 +32,7 @@ pub(super) struct World {
     pub(super) network: Network,
     pub(super) replicas: Vec<SimReplica>,
     pub(super) clients: Vec<SimClient>,
+    pub(super) hostile: Hostile,
     pub(super) checkers: Checkers,
     pub(super) trace: Trace,
     /// Whether faults still strike.
@@ -41,15 +43,16 @@ pub(super) struct World {
 pub(super) const TURN_MIN: Time = 1_000;
 
 impl World {
-    pub(super) fn new(options: Options, random: Random, prints: bool) -> Self {
+    pub(super) fn new(options: Options, mut random: Random, prints: bool) -> Self {
         let cluster = Cluster::new(&options);
         let n = usize::from(options.replicas);
         let mut world = Self {
             limits: frame_limits(&cluster.config),
-            network: Network::new(options.network.clone(), n, options.clients, options.pillars),
+            network: Network::new(options.network.clone(), n, options.all_clients(), options.pillars),
             checkers: Checkers::new(&cluster.config),
             replicas: Vec::new(),
             clients: Vec::new(),
+            hostile: Hostile::new(&options, &cluster.config, &mut random),
             queue: Queue::default(),
             trace: Trace::new(prints),
             now: 0,
@@ -68,6 +71,7 @@ impl World {
             world.clients[client].rest(start);
             world.queue.push(start, Event::Client(client));
         }
+        world.unleash(start);
         if !world.options.faults.is_none() {
             world.queue.push(world.options.faults.every, Event::Fault);
         }
@@ -102,6 +106,10 @@ impl World {
                 }
                 Ok(())
             }
+            Event::Hostile(client) => {
+                self.hostile_acts(client);
+                Ok(())
+            }
             Event::Frame { wire, epoch, payload } => self.deliver(wire, epoch, payload),
             Event::Late { wire, payload } => {
                 self.send(wire.from, wire.to, PillarId(wire.pillar), payload);
@@ -132,11 +140,18 @@ impl World {
                 .tell(self.now, format_args!("{} → {} p{pillar}  {text}", self.name(from), self.name(to)));
         }
         if to < self.n() {
+            if from < self.n() {
+                self.hostile.overhear(PillarId(pillar), &payload);
+            }
             self.replicas[to].inbox.push(Arrival::Frame { from, pillar, payload });
             self.wake(to, self.now + TURN_MIN);
             return Ok(());
         }
         let client = to - self.n();
+        if client >= self.clients.len() {
+            self.hostile.hear(client - self.clients.len(), PillarId(pillar), &payload);
+            return Ok(());
+        }
         self.clients[client].frame(self.now, replica_id(from), &payload);
         self.client_acts(client)
     }
@@ -147,8 +162,10 @@ impl World {
         }
         for Wire { from, to, pillar } in [wire, wire.back()] {
             if let Some(client) = to.checked_sub(self.n()) {
-                self.clients[client].connected(replica_id(from), PillarId(pillar));
-                self.client_acts(client)?;
+                if let Some(correct) = self.clients.get_mut(client) {
+                    correct.connected(replica_id(from), PillarId(pillar));
+                    self.client_acts(client)?;
+                }
             } else if from < self.n() {
                 self.replicas[to].inbox.push(Arrival::Connected { peer: from, pillar });
                 self.wake(to, self.now + TURN_MIN);
@@ -167,8 +184,10 @@ impl World {
     pub(super) fn disconnected(&mut self, wire: Wire) {
         let n = self.n();
         for Wire { from, to, pillar } in [wire, wire.back()] {
-            if to >= n && from < n {
-                self.clients[to - n].disconnected(replica_id(from), PillarId(pillar));
+            if from < n
+                && let Some(client) = to.checked_sub(n).and_then(|client| self.clients.get_mut(client))
+            {
+                client.disconnected(replica_id(from), PillarId(pillar));
             }
         }
     }
@@ -223,7 +242,8 @@ impl World {
 
     pub(super) fn name(&self, endpoint: Endpoint) -> String {
         match endpoint.checked_sub(self.n()) {
-            Some(client) => format!("c{client}"),
+            Some(client) if client < self.options.clients => format!("c{client}"),
+            Some(client) => format!("h{client}"),
             None => format!("r{endpoint}"),
         }
     }
@@ -245,7 +265,7 @@ impl World {
             pillars: self.options.pillars,
         };
         let byzantine = behaviour.map(|behaviour| Byzantine::new(casting, behaviour, &mut self.random));
-        let everybody = usize::from(self.options.replicas) + self.options.clients;
+        let everybody = usize::from(self.options.replicas) + self.options.all_clients();
         let twin = (behaviour == Some(Behaviour::Twins))
             .then(|| Twin { member: self.new_member(id), sides: vec![3; everybody] });
         let (inbox, turn_at, paused_until) = (Vec::new(), None, 0);
