@@ -8,7 +8,6 @@ use hypostyle_app_api::{Instant, Now, ReplicaId, Round, Seq};
 use hypostyle_probe::{Bug, bug};
 
 use super::Pillar;
-use super::new_view::Candidate;
 use crate::Config;
 use crate::message::{STATUS_WANTED_MAX, SealedBundle, Status, WantedBody};
 use crate::outbox::{Declared, Output, Target};
@@ -136,7 +135,9 @@ impl Pillar {
         let wanted =
             open.filter_map(|seq| Some(WantedBody { seq, digest: self.log.get(seq)?.needs_body(quorum)? }));
         let wanted = self.views.wanted.iter().copied().chain(wanted);
-        let candidates = self.views.candidates.iter().flatten();
+        // Of each NEW-VIEW in turn: those of f liars must not crowd out the right one.
+        let candidates = || self.views.candidates.iter().flatten();
+        let missing = (0..quorum).flat_map(|nth| candidates().filter_map(move |c| c.missing().nth(nth)));
         Status {
             view: self.view,
             active: self.views.active,
@@ -144,7 +145,7 @@ impl Pillar {
             frontier: self.frontier,
             accepted: self.accepted,
             wanted: wanted.take(STATUS_WANTED_MAX).collect(),
-            wanted_changes: candidates.flat_map(Candidate::missing).take(STATUS_WANTED_MAX).collect(),
+            wanted_changes: missing.take(STATUS_WANTED_MAX).collect(),
         }
     }
 

@@ -289,3 +289,27 @@ fn empty_slots_without_a_reason_elsewhere_block_no_pipeline() {
 fn empty_slots_without_a_reason_elsewhere_fill_no_window() {
     empty_slots_without_a_reason(&Config { pipeline: 16, ..config(4, 2) });
 }
+
+/// f liars begin views on VIEW-CHANGEs that don't exist, with more names than one question holds.
+#[test]
+fn names_of_what_does_not_exist_crowd_out_no_name_of_what_does() {
+    let mut cluster = Cluster::new(config(19, 1));
+    let named = |signer: u8| -> Vec<_> {
+        (0u8..13).map(|of| (ReplicaId(of.into()), Digest([signer * 16 + of; 32]))).collect()
+    };
+    for signer in 1u8..=7 {
+        let signer_id = u16::from(signer);
+        let begun = naming(&cluster.keys, signer_id, signer_id.into(), named(signer));
+        cluster.inject(signer_id, 18, 0, new_view_frame(&begun));
+    }
+    cluster.wire.clear();
+    cluster.step(ReplicaId(18), P0, Input::Connected(ReplicaId(0)));
+    let frames = frames_to(&cluster, 0, PeerFrame::STATUS);
+    let Ok(PeerFrame::Status(said)) = PeerFrame::decode(&frames[0], &cluster.config.frame_limits()) else {
+        panic!("no status");
+    };
+    for signer in 1u8..=7 {
+        let asked = named(signer).iter().any(|(_, digest)| said.wanted_changes.contains(digest));
+        assert!(asked, "none of {signer}'s");
+    }
+}

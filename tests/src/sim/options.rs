@@ -135,7 +135,7 @@ impl Options {
             threads: (threads.0.min(usize::from(pillars)), threads.1),
             turn: random.pick(&[2, 20, 200, 1000]) * MICROSECOND,
             clients: random.within(1..=4).try_into().expect("at most 4"),
-            operations: random.pick(&[5, 20, 50, 100]),
+            operations: random.pick(&[5, 10, 10, 20, 20, 50, 100]),
             outstanding: random.pick(&[1, 2, 8, 32]),
             think: random.pick(&[0, 0, 1, 10, 50]) * MILLISECOND,
             network: if calm { Self::good_network(random) } else { Self::bad_network(random) },
