@@ -18,6 +18,7 @@ struct Left {
 }
 
 /// What is proposed again at the beginning of a view, above a stable round.
+#[derive(PartialEq, Eq)]
 struct Chosen {
     stable: Seq,
     slots: BTreeMap<Seq, Digest>,
@@ -27,7 +28,9 @@ struct Chosen {
 #[derive(Default)]
 pub(super) struct NewViews {
     left: BTreeMap<Digest, Left>,
-    begun: BTreeMap<(PillarId, View), Chosen>,
+    /// A Byzantine primary may begin its view with one choice before some and with another before others, each of them
+    /// valid.
+    begun: BTreeMap<(PillarId, View), Vec<Chosen>>,
 }
 
 impl NewViews {
@@ -56,16 +59,22 @@ impl NewViews {
                 return violated("new views", what);
             }
         }
-        self.begun.entry((pillar, view)).or_insert(chosen);
+        let begun = self.begun.entry((pillar, view)).or_default();
+        if !begun.contains(&chosen) {
+            begun.push(chosen);
+        }
         Ok(())
     }
 
     /// A correct replica has said something.
     pub(super) fn said(&self, signer: ReplicaId, own: &Statement) -> Check {
-        let Some(chosen) = self.begun.get(&(own.pillar, own.view)) else { return Ok(()) };
-        let right = chosen.slots.get(&own.seq).is_none_or(|digest| *digest == own.digest);
-        // Below the stable round all is decided: there is nothing left to say but what was decided.
-        if right && (own.seq > chosen.stable || own.kind != Kind::Propose) {
+        let Some(begun) = self.begun.get(&(own.pillar, own.view)) else { return Ok(()) };
+        let fits = |chosen: &Chosen| {
+            let right = chosen.slots.get(&own.seq).is_none_or(|digest| *digest == own.digest);
+            // Below the stable round all is decided: there is nothing left to say but what was decided.
+            right && (own.seq > chosen.stable || own.kind != Kind::Propose)
+        };
+        if begun.iter().any(fits) {
             return Ok(());
         }
         violated(

@@ -16,9 +16,11 @@ mod queue;
 mod random;
 mod replica;
 mod run;
+mod scenario;
 pub mod service;
 pub mod trace;
 mod turn;
+mod twins;
 mod world;
 
 pub use batch::{Batch, Report};
@@ -29,3 +31,5 @@ pub use panics::keep_panics;
 pub use queue::{MICROSECOND, MILLISECOND, SECOND, Time};
 pub use random::Random;
 pub use run::{Outcome, run, run_with};
+pub use scenario::Scenario;
+pub use twins::run_scenario;

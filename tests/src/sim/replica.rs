@@ -5,7 +5,7 @@ use hypostyle::simulation::Member;
 use hypostyle_app_api::{Instant, Now, Timestamp};
 
 use super::network::Endpoint;
-use super::queue::{SECOND, Time};
+use super::queue::{self, Time};
 use super::random::Random;
 use super::service::Service;
 use crate::byzantine::Byzantine;
@@ -30,17 +30,23 @@ pub(super) struct SimReplica {
     pub(super) twin: Option<Twin>,
 }
 
+/// The copies of a replica: there is a second only where twins are.
+pub(super) const FIRST: u8 = 1;
+pub(super) const SECOND: u8 = 2;
+
 /// A second copy of a replica, and who hears which of the two.
 pub(super) struct Twin {
     pub(super) member: Box<Member<Service>>,
     /// For each endpoint one bit for each copy.
     pub(super) sides: Vec<u8>,
+    /// Whether who hears whom changes by itself.
+    pub(super) is_restless: bool,
 }
 
 impl Twin {
     /// Who hears whom changes now and then.
     pub(super) fn turn_round(&mut self, random: &mut Random) {
-        if random.chance(5) {
+        if self.is_restless && random.chance(5) {
             self.sides.iter_mut().for_each(|sides| *sides = random.pick(&[1, 1, 2, 2, 3]));
         }
     }
@@ -67,18 +73,18 @@ pub(super) struct Clock {
 
 const MILLION: u64 = 1_000_000;
 /// The wall clock when a run begins.
-const EPOCH: Time = 1_000_000 * SECOND;
+const EPOCH: Time = 1_000_000 * queue::SECOND;
 
 impl Clock {
     /// What it shows.
     pub(super) fn now(self, time: Time) -> Now {
         let local = scale(time, self.rate, MILLION);
-        Now { instant: Instant(SECOND + local), wall: Timestamp(EPOCH + self.ahead + local) }
+        Now { instant: Instant(queue::SECOND + local), wall: Timestamp(EPOCH + self.ahead + local) }
     }
 
     /// When it shows this, at the earliest.
     pub(super) fn time_of(self, instant: Instant) -> Time {
-        scale(instant.0.saturating_sub(SECOND), MILLION, self.rate) + 1
+        scale(instant.0.saturating_sub(queue::SECOND), MILLION, self.rate) + 1
     }
 }
 

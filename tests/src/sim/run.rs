@@ -51,8 +51,12 @@ pub fn run_with(seed: u64, options: Options, random: Random, prints: bool) -> Ou
     if prints {
         eprintln!("{options:#?}");
     }
-    let mut world = World::new(options, random, prints);
-    let result = catch_unwind(AssertUnwindSafe(|| phases(&mut world)));
+    finish(seed, &mut World::new(options, random, prints), phases)
+}
+
+/// Runs all phases of a world.
+pub(super) fn finish(seed: u64, world: &mut World, phases: impl Fn(&mut World) -> Check) -> Outcome {
+    let result = catch_unwind(AssertUnwindSafe(|| phases(world)));
     let violation = match result {
         Ok(check) => check.err(),
         Err(panic) => Some(Violation {
@@ -87,10 +91,7 @@ fn phases(world: &mut World) -> Check {
     if excused(world) {
         return Ok(());
     }
-    if let Some(client) = world.clients.iter().find(|client| !client.is_done()) {
-        let what = format!("client {}: {} operations open", client.id, client.core.in_flight());
-        return Err(Violation { invariant: "liveness", what: format!("{what}; {}", places(world)) });
-    }
+    all_done(world)?;
     world.hostile.silence();
     converge(world)?;
     if at_peace {
@@ -100,6 +101,13 @@ fn phases(world: &mut World) -> Check {
         world.checkers.traffic.check(world.checkers.slots(), u64::from(world.options.replicas))?;
     }
     Ok(())
+}
+
+/// Every client has all it wanted.
+pub(super) fn all_done(world: &mut World) -> Check {
+    let Some(client) = world.clients.iter().find(|client| !client.is_done()) else { return Ok(()) };
+    let what = format!("client {}: {} operations open", client.id, client.core.in_flight());
+    Err(Violation { invariant: "liveness", what: format!("{what}; {}", places(world)) })
 }
 
 /// Whether a replica needs what isn't there yet: it is left behind, and with it what it leads.
@@ -138,7 +146,7 @@ fn no_view_change(world: &mut World) -> Check {
     Ok(())
 }
 
-fn members(world: &World) -> impl Iterator<Item = &Member<Service>> {
+pub(super) fn members(world: &World) -> impl Iterator<Item = &Member<Service>> {
     world
         .replicas
         .iter()
@@ -152,7 +160,7 @@ fn state(world: &mut World, index: usize) -> Option<(u64, Digest)> {
     Some((position.0, digest))
 }
 
-fn places(world: &mut World) -> String {
+pub(super) fn places(world: &World) -> String {
     let place = |index: usize| match &world.replicas[index].member {
         None => format!("r{index} down"),
         Some(member) => {

@@ -8,14 +8,10 @@ use hypostyle_pillars::{Source, Target};
 
 use super::network::{Endpoint, Wire};
 use super::queue::Event;
-use super::replica::Arrival;
+use super::replica::{Arrival, FIRST, SECOND};
 use super::service::Service;
 use super::world::{TURN_MIN, World, client_id, replica_id};
 use crate::checkers::Check;
-
-/// The copies of a replica: there is a second only where twins are.
-const FIRST: u8 = 1;
-const SECOND: u8 = 2;
 
 impl World {
     pub(super) fn turn(&mut self, replica: usize) -> Check {

@@ -266,8 +266,11 @@ impl World {
         };
         let byzantine = behaviour.map(|behaviour| Byzantine::new(casting, behaviour, &mut self.random));
         let everybody = usize::from(self.options.replicas) + self.options.all_clients();
-        let twin = (behaviour == Some(Behaviour::Twins))
-            .then(|| Twin { member: self.new_member(id), sides: vec![3; everybody] });
+        let twin = (behaviour == Some(Behaviour::Twins)).then(|| Twin {
+            member: self.new_member(id),
+            sides: vec![3; everybody],
+            is_restless: true,
+        });
         let (inbox, turn_at, paused_until) = (Vec::new(), None, 0);
         SimReplica { member: Some(member), clock, inbox, turn_at, paused_until, byzantine, twin }
     }

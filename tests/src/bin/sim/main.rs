@@ -4,14 +4,17 @@
 mod report;
 mod selftest;
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use hypostyle_probe::Bug;
-use hypostyle_tests::sim::{self, Batch, Options, Outcome, Random, Report};
+use hypostyle_tests::sim::{self, Batch, Options, Outcome, Random, Report, Scenario};
 
-use report::{Cpu, print_failure, print_json, print_text};
+use report::{Begun, print_failure, print_json, print_text};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 #[command(name = "cargo sim", about = "The deterministic simulator of Hypostyle")]
@@ -54,6 +57,30 @@ enum Action {
         #[arg(long)]
         bug: Option<String>,
     },
+    /// Runs the scenarios of Twins: n = 4, two pillars, a replica that is two, three rounds of any partition.
+    Twins {
+        /// The first.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// How many; by default all.
+        #[arg(long)]
+        count: Option<u64>,
+        /// Ends with one JSON object.
+        #[arg(long)]
+        json: bool,
+        /// Threads; by default one a core.
+        #[arg(long)]
+        jobs: Option<usize>,
+        /// Shows every event.
+        #[arg(long)]
+        trace: bool,
+        /// With this seeded bug.
+        #[arg(long)]
+        bug: Option<String>,
+        /// Failures after which no further scenario is begun.
+        #[arg(long, default_value_t = 10)]
+        failures: usize,
+    },
     /// Switches on one seeded bug after the other and shows how soon each is found.
     Selftest {
         /// Seconds for each.
@@ -79,8 +106,15 @@ fn main() -> ExitCode {
             run(Batch { start, seeds, jobs, failures }, json, all_marks)
         }
         Action::Seed { seed, trace, bug } => {
-            hypostyle_probe::switch(Bug::ALL.into_iter().find(|known| bug.as_deref() == Some(known.name())));
+            switch(bug.as_deref());
             one(seed, trace)
+        }
+        Action::Twins { from, count, json, jobs, trace, bug, failures } => {
+            // A bug is switched on in this thread.
+            let jobs = if trace || bug.is_some() { 1 } else { jobs.unwrap_or_else(cores) };
+            switch(bug.as_deref());
+            let batch = Batch { start: from, seeds: count.unwrap_or(u64::MAX), jobs, failures };
+            twins(batch, json, trace)
         }
         Action::Selftest { seconds, bug } => selftest::run(Duration::from_secs(seconds), bug.as_deref()),
         Action::Bench { seeds } => bench(seeds),
@@ -97,15 +131,14 @@ fn misses_nothing(report: &Report) -> bool {
 }
 
 fn run(batch: Batch, json: bool, all_marks: bool) -> bool {
-    let cpu = Cpu::now();
+    let begun = Begun::now();
     let report = batch.run(|seed| sim::run(seed, false));
-    let cpu = cpu.since();
-    let commit = commit();
-    report.failed.iter().for_each(|outcome| print_failure(outcome, &commit));
+    let spent = begun.spent();
+    report.failed.iter().for_each(print_seed);
     if json {
-        print_json(&report, cpu);
+        print_json(&report, SEEDS, &spent);
     } else {
-        print_text(&report, cpu);
+        print_text(&report, SEEDS, &spent);
     }
     report.failed.is_empty() && (misses_nothing(&report) || !all_marks)
 }
@@ -115,27 +148,53 @@ fn one(seed: u64, trace: bool) -> bool {
     let Outcome { steps, slots, trace, time, .. } = &outcome;
     println!("seed {seed}: {steps} steps, {slots} slots, {} ms, trace {trace:016x}", time / sim::MILLISECOND);
     if outcome.violation.is_some() {
-        print_failure(&outcome, &commit());
+        print_seed(&outcome);
     }
     outcome.violation.is_none()
 }
 
 fn bench(seeds: u64) -> bool {
-    let cpu = Cpu::now();
+    let begun = Begun::now();
     let batch = Batch { start: 0, seeds, jobs: 1, failures: 1 };
     let report = batch.run(|seed| sim::run_with(seed, Options::bench(), Random::new(seed), false));
-    let cpu = cpu.since();
-    report.failed.iter().for_each(|outcome| print_failure(outcome, &commit()));
-    print_text(&report, cpu);
+    let spent = begun.spent();
+    report.failed.iter().for_each(print_seed);
+    print_text(&report, SEEDS, &spent);
     report.failed.is_empty()
+}
+
+fn twins(batch: Batch, json: bool, trace: bool) -> bool {
+    let scenarios = Scenario::all();
+    let scenario = |number: u64| &scenarios[usize::try_from(number).expect("one of them")];
+    let left = (scenarios.len() as u64).saturating_sub(batch.start);
+    let batch = Batch { seeds: batch.seeds.min(left), ..batch };
+    let begun = Begun::now();
+    let report = batch.run(|number| sim::run_scenario(number, scenario(number), trace));
+    let spent = begun.spent();
+    for outcome in &report.failed {
+        let number = outcome.seed;
+        println!("{}", scenario(number));
+        print_failure(outcome, "scenario", &format!("cargo sim twins --from {number} --count 1 --trace"));
+    }
+    if json {
+        print_json(&report, "scenarios", &spent);
+    } else {
+        print_text(&report, "scenarios", &spent);
+    }
+    report.failed.is_empty() && report.seeds > 0
+}
+
+fn print_seed(outcome: &Outcome) {
+    print_failure(outcome, "seed", &format!("cargo sim seed {} --trace", outcome.seed));
+}
+
+/// What a report of seeds counts.
+const SEEDS: &str = "seeds";
+
+fn switch(bug: Option<&str>) {
+    hypostyle_probe::switch(Bug::ALL.into_iter().find(|known| bug == Some(known.name())));
 }
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn commit() -> String {
-    let output = Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output();
-    let text = output.ok().filter(|output| output.status.success()).map(|output| output.stdout);
-    text.map_or_else(|| "unknown".to_owned(), |text| String::from_utf8_lossy(&text).trim().to_owned())
 }

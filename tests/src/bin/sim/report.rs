@@ -1,20 +1,30 @@
 //! What is printed.
 
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use hypostyle_tests::sim::{Outcome, Report};
 use serde_json::json;
 
-/// Processor time that this process has used.
-pub(crate) struct Cpu(Duration);
+/// When this process began something.
+pub(crate) struct Begun {
+    cpu: Duration,
+    at: Instant,
+}
 
-impl Cpu {
+/// What it took.
+pub(crate) struct Spent {
+    cpu: Duration,
+    time: Duration,
+}
+
+impl Begun {
     pub(crate) fn now() -> Self {
-        Self(used())
+        Self { cpu: used(), at: Instant::now() }
     }
 
-    pub(crate) fn since(&self) -> Duration {
-        used().saturating_sub(self.0)
+    pub(crate) fn spent(&self) -> Spent {
+        Spent { cpu: used().saturating_sub(self.cpu), time: self.at.elapsed() }
     }
 }
 
@@ -25,35 +35,44 @@ fn used() -> Duration {
     Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0))
 }
 
-pub(crate) fn print_failure(outcome: &Outcome, commit: &str) {
+/// `again` repeats the run.
+pub(crate) fn print_failure(outcome: &Outcome, noun: &str, again: &str) {
     let Some(violation) = &outcome.violation else { return };
-    println!("seed {} violates {} at {} ms", outcome.seed, violation.invariant, outcome.time / 1_000_000);
+    println!("{noun} {} violates {} at {} ms", outcome.seed, violation.invariant, outcome.time / 1_000_000);
     println!("  {}", violation.what);
-    println!("  commit {commit}; again: cargo sim seed {} --trace", outcome.seed);
+    println!("  commit {}; again: {again}", commit());
 }
 
-pub(crate) fn print_text(report: &Report, cpu: Duration) {
-    let rate = report.seeds as f64 / cpu.as_secs_f64();
+pub(crate) fn print_text(report: &Report, noun: &str, spent: &Spent) {
+    let (cpu, time) = (spent.cpu.as_secs_f64(), spent.time.as_secs_f64());
+    let (rate, pace) = (report.seeds as f64 / cpu, report.seeds as f64 / time);
     println!(
-        "{} seeds, {} steps, {} slots, {:.1} CPU-seconds, {rate:.1} seeds a CPU-second, {} violations",
+        "{} {noun}, {} steps, {} slots, {:.1} CPU-seconds, {rate:.1} {noun} a CPU-second, {pace:.1} a second, {} violations",
         report.seeds,
         report.steps,
         report.slots,
-        cpu.as_secs_f64(),
+        cpu,
         report.failed.len()
     );
 }
 
-pub(crate) fn print_json(report: &Report, cpu: Duration) {
+pub(crate) fn print_json(report: &Report, noun: &str, spent: &Spent) {
     let object = json!({
-        "seeds": report.seeds,
+        noun: report.seeds,
         "steps": report.steps,
         "slots": report.slots,
-        "cpu_seconds": cpu.as_secs_f64(),
-        "seeds_per_cpu_second": report.seeds as f64 / cpu.as_secs_f64(),
+        "seconds": spent.time.as_secs_f64(),
+        "cpu_seconds": spent.cpu.as_secs_f64(),
+        format!("{noun}_per_cpu_second"): report.seeds as f64 / spent.cpu.as_secs_f64(),
         "violations": report.failed.len(),
         "marks": report.marks,
         "unhit_marks": report.unhit_marks(),
     });
     println!("{object}");
+}
+
+fn commit() -> String {
+    let output = Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output();
+    let text = output.ok().filter(|output| output.status.success()).map(|output| output.stdout);
+    text.map_or_else(|| "unknown".to_owned(), |text| String::from_utf8_lossy(&text).trim().to_owned())
 }
