@@ -3,11 +3,11 @@
 
 use hypostyle_app_api::{Digest, PillarId, ReplicaId, Seq, Timestamp, View};
 use hypostyle_crypto::{Domain, Entry, Identity, Keyring, Seal, Signer, SigningKey, Suite, Tag};
-use hypostyle_pillars::message::{Bundle, Kind, PeerFrame, SealedBundle, Statement};
+use hypostyle_pillars::message::{Bundle, Kind, PeerFrame, Request, SealedBundle, Statement};
 use hypostyle_pillars::{Admission, Config, Input, Rejected, Stable};
 
 use crate::cluster::Cluster;
-use crate::fixture::{MS, body_frame, bundle_frame, config, numbers_of, statement};
+use crate::fixture::{MS, body_frame, bundle_frame, config, frame, numbers_of, statement};
 use crate::forge::{bare, change_frame, proof, said};
 
 const P0: PillarId = PillarId(0);
@@ -215,4 +215,31 @@ fn a_body_that_nobody_asked_for_is_refused_from_all_but_the_primary() {
         cluster.inject(signer, 3, 0, change);
     }
     assert_eq!(verdicts(&cluster), [no, Admission::Verify, no], "the next primary's");
+}
+
+/// "every batch has room for some of each backup's†": neither the clients of the primary nor what another backup passes on
+/// crowd out what one of them vouches for.
+#[test]
+fn a_request_that_one_backup_passes_on_is_in_one_of_the_next_two_batches() {
+    let mut cluster = Cluster::new(Config { pipeline: 1, ..config(4, 1) });
+    let pass_on = |cluster: &mut Cluster, by: u16, request: &Request| {
+        cluster.inject(by, 0, 0, frame(PeerFrame::REQUEST, request.bytes()));
+    };
+    let of_the_flood = |n: u64| (n % 2, 1 + n / 2);
+    for (client, number) in (0..80).map(of_the_flood) {
+        let request = cluster.keys.lone(u32::try_from(client).expect("small"), number);
+        if client == 0 {
+            cluster.submit(0, request);
+        } else {
+            pass_on(&mut cluster, 1, &request);
+        }
+    }
+    let censored = cluster.keys.lone(2, 1);
+    pass_on(&mut cluster, 3, &censored);
+    let under_way = cluster.pillar(0, 0).progress().in_flight;
+    let executed = |cluster: &Cluster| cluster.has_executed(ReplicaId(0), 2, 1);
+    cluster.run_without(|cluster, _| executed(cluster));
+    assert!(executed(&cluster));
+    let slots = cluster.pillar(0, 0).progress().decided.0 - under_way;
+    assert!(slots <= 2, "after {slots} batches");
 }
