@@ -23,6 +23,11 @@ impl Checkpoints {
         self.0.values().copied().max().unwrap_or_default()
     }
 
+    /// A replica has started again.
+    pub(super) fn restarted(&mut self, replica: ReplicaId) {
+        self.0.remove(&replica);
+    }
+
     pub(super) fn stable(
         &mut self,
         replica: ReplicaId,

@@ -67,6 +67,13 @@ impl History {
         self.0.get(pillar.index()).and_then(|slots| slots.get(index)).map_or(&[], Vec::as_slice)
     }
 
+    /// The highest slot of any pillar that a replica has spoken of.
+    pub(super) fn last_of(&self, replica: ReplicaId) -> Seq {
+        let by = |said: &Said| (said.proposes | said.prepares | said.commits) & bit(replica) != 0;
+        let last = self.0.iter().filter_map(|slots| slots.iter().rposition(|slot| slot.iter().any(by)));
+        Seq(last.max().unwrap_or(0) as u64)
+    }
+
     /// What was said of a slot in a view for a digest.
     pub(super) fn about(&self, pillar: PillarId, seq: Seq, view: View, digest: Digest) -> Option<&Said> {
         self.of(pillar, seq).iter().find(|said| (said.view, said.digest) == (view, digest))

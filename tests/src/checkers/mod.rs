@@ -12,6 +12,7 @@ mod money;
 mod new_views;
 mod once;
 mod order;
+mod recovery;
 mod reference;
 mod replies;
 mod traffic;
@@ -24,7 +25,7 @@ use hypostyle::config::ClusterConfig;
 use hypostyle::simulation::Member;
 use hypostyle_app_api::{ClientId, Digest, Number, Position, ReplicaId};
 use hypostyle_pillars::Decided;
-use hypostyle_pillars::message::{Kind, NewView, SealedBundle, Statement, ViewChange};
+use hypostyle_pillars::message::{Kind, NewView, Nonce, SealedBundle, Statement, ViewChange};
 
 use crate::sim::service::Service;
 
@@ -55,6 +56,7 @@ pub struct Checkers {
     validity: validity::Validity,
     once: once::Once,
     checkpoints: checkpoints::Checkpoints,
+    recovery: recovery::Recovery,
     replies: replies::Replies,
     linearizability: linearizability::Linearizability,
     reference: reference::Reference,
@@ -78,6 +80,7 @@ impl Checkers {
             validity: validity::Validity::default(),
             once: once::Once::new(replicas),
             checkpoints: checkpoints::Checkpoints::default(),
+            recovery: recovery::Recovery::default(),
             replies: replies::Replies::default(),
             linearizability: linearizability::Linearizability::default(),
             reference: reference::Reference::new(cluster),
@@ -92,6 +95,9 @@ impl Checkers {
     /// When a correct replica must not have.
     pub fn said(&mut self, honest: bool, bundle: &SealedBundle) -> Check {
         for statement in bundle.statements() {
+            if honest {
+                self.recovery.said(bundle.signer(), statement, &self.reference)?;
+            }
             if statement.kind == Kind::Checkpoint {
                 if honest {
                     self.checkpoints.stated(bundle.signer(), statement, &mut self.reference)?;
@@ -118,6 +124,7 @@ impl Checkers {
     pub fn left(&mut self, honest: bool, change: &ViewChange) -> Check {
         self.new_views.left(change);
         if honest {
+            self.recovery.left(change, &self.reference)?;
             self.votes.leaves(change.signer(), change.pillar(), change.view());
             certificates::left(&self.cluster, &self.history, change)?;
         }
@@ -128,7 +135,10 @@ impl Checkers {
     ///
     /// # Errors
     /// When what was decided before isn't proposed again.
-    pub fn began(&mut self, new_view: &NewView) -> Check {
+    pub fn began(&mut self, honest: bool, new_view: &NewView) -> Check {
+        if honest {
+            self.recovery.began(new_view, &self.reference)?;
+        }
         self.new_views.began(new_view, &self.agreement)
     }
 
@@ -174,6 +184,7 @@ impl Checkers {
             money::check("a replica", member.executor().application())?;
         }
         self.checkpoints.stable(replica, member.stable(), &mut self.reference)?;
+        self.recovery.turned(replica, member, &self.reference, self.cluster.pillars)?;
         for progress in member.progress() {
             self.views.stands(replica, &progress)?;
             bounds::check(&self.cluster, replica, &progress, self.checkpoints.highest())?;
@@ -186,9 +197,15 @@ impl Checkers {
         self.chain.installed(replica, position);
     }
 
-    /// A correct replica has lost its memory, or takes over another's state: its order goes on somewhere else.
-    pub fn forgets(&mut self, replica: ReplicaId) {
-        self.views.forgets(replica);
+    /// A correct replica starts again without its memory: it executes from the first position or a state on, and what it
+    /// has left binds it no more. What it has said was said.
+    pub fn restarted(&mut self, replica: ReplicaId, nonce: Nonce) {
+        self.recovery.restarted(replica, nonce, self.history.last_of(replica));
+        self.installed(replica, Position(0));
+        self.views.restarted(replica);
+        self.votes.restarted(replica);
+        self.once.restarted(replica);
+        self.checkpoints.restarted(replica);
     }
 
     /// A client, correct or not, has signed a request.

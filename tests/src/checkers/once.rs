@@ -13,13 +13,13 @@ use crate::sim::service::{Executed, Service};
 pub(super) struct Once {
     seen: BTreeSet<(ClientId, Number)>,
     compared: Vec<u64>,
-    /// With what each replica's journal begins.
-    first: Vec<u64>,
+    /// How many states each replica has taken over.
+    restored: Vec<u64>,
 }
 
 impl Once {
     pub(super) fn new(replicas: usize) -> Self {
-        Self { seen: BTreeSet::new(), compared: vec![0; replicas], first: vec![0; replicas] }
+        Self { seen: BTreeSet::new(), compared: vec![0; replicas], restored: vec![0; replicas] }
     }
 
     /// The reference has gone on.
@@ -37,8 +37,13 @@ impl Once {
 
     /// Whether a replica has taken over a state since it was last asked.
     pub(super) fn installed(&mut self, replica: ReplicaId, service: &Service) -> bool {
-        let first = std::mem::replace(&mut self.first[replica.index()], service.first());
-        first != service.first()
+        let restored = std::mem::replace(&mut self.restored[replica.index()], service.restored());
+        restored != service.restored()
+    }
+
+    /// A replica has started again: what it executes is compared anew.
+    pub(super) fn restarted(&mut self, replica: ReplicaId) {
+        (self.compared[replica.index()], self.restored[replica.index()]) = (0, 0);
     }
 
     /// A correct replica has gone on.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use hypostyle::config::ClusterConfig;
-use hypostyle::executor::{Executor, ExecutorOutbox, ExecutorSettings, Output};
+use hypostyle::executor::{Incarnation, Executor, ExecutorOutbox, ExecutorSettings, Output};
 use hypostyle_app_api::{Digest, ReplicaId, Round};
 use hypostyle_pillars::Decided;
 
@@ -18,6 +18,8 @@ pub(super) struct Reference {
     /// Decided slots wait here: rings of the executor's size would overflow while one pillar is far behind.
     waiting: Vec<std::collections::VecDeque<Option<Decided>>>,
     pillars: u16,
+    checkpoint_interval: u64,
+    window: u64,
 }
 
 impl Reference {
@@ -28,6 +30,8 @@ impl Reference {
             digests: BTreeMap::new(),
             waiting: vec![std::collections::VecDeque::new(); usize::from(cluster.pillars)],
             pillars: cluster.pillars,
+            checkpoint_interval: u64::from(cluster.checkpoint_interval),
+            window: u64::from(cluster.window),
         }
     }
 
@@ -53,6 +57,12 @@ impl Reference {
 
     pub(super) fn slots(&self) -> u64 {
         self.executor.position().0
+    }
+
+    /// The latest recovery of a replica, and from which round on that lets it vote.
+    pub(super) fn recovery(&self, replica: ReplicaId) -> (&Incarnation, Round) {
+        let record = self.executor.incarnations().of(replica);
+        (record, record.votes_from(self.checkpoint_interval, self.window))
     }
 
     /// The digest of the state after a round.

@@ -45,7 +45,8 @@ impl Views {
         Ok(())
     }
 
-    pub(super) fn forgets(&mut self, replica: ReplicaId) {
+    /// A replica has started again.
+    pub(super) fn restarted(&mut self, replica: ReplicaId) {
         self.views[replica.index() * self.pillars..][..self.pillars].fill(View(0));
     }
 }

@@ -1,5 +1,5 @@
-//! A correct replica votes once: never for two digests in one view of a slot, crash or not, and not at all in a view that
-//! it has declared to leave.
+//! A correct replica votes once: never for two digests in one view of a slot, restarted or not, and not at all in a view
+//! that it has declared to leave since it started.
 
 use std::collections::BTreeMap;
 
@@ -34,5 +34,10 @@ impl Votes {
     pub(super) fn leaves(&mut self, replica: ReplicaId, pillar: PillarId, view: View) {
         let left = self.0.entry((replica, pillar)).or_default();
         *left = view.max(*left);
+    }
+
+    /// A replica has started again: what it declared to leave before binds it no more.
+    pub(super) fn restarted(&mut self, replica: ReplicaId) {
+        self.0.retain(|(left, _), _| *left != replica);
     }
 }

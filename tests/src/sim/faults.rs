@@ -1,11 +1,10 @@
 //! What goes wrong, one fault at a time, as the seed picks.
 
-use hypostyle::config::Leaders;
+use hypostyle_pillars::message::Nonce;
 
-use super::abilities::PRESENT;
 use super::network::Wire;
 use super::queue::{Event, Time};
-use super::world::World;
+use super::world::{World, replica_id};
 use crate::checkers::Check;
 
 /// A kind of fault.
@@ -16,6 +15,7 @@ enum Fault {
     Partition,
     Pause,
     Crash,
+    Restart,
 }
 
 impl World {
@@ -34,6 +34,7 @@ impl World {
             (faults.partitions, Fault::Partition),
             (faults.pauses, Fault::Pause),
             (faults.crashes, Fault::Crash),
+            (faults.restarts, Fault::Restart),
         ];
         let kinds: Vec<Fault> = kinds.iter().filter(|(on, _)| *on).map(|(_, fault)| *fault).collect();
         if kinds.is_empty() {
@@ -48,7 +49,8 @@ impl World {
             Fault::Clog => self.strike_direction(length),
             Fault::Partition => self.strike_network(length),
             Fault::Pause => self.strike_replica(length),
-            Fault::Crash => self.crash(length),
+            Fault::Crash => self.crash(),
+            Fault::Restart => self.crash_and_restart(length),
         }
         Ok(())
     }
@@ -100,18 +102,32 @@ impl World {
         self.replicas[replica].paused_until = self.now + length;
     }
 
-    fn crash(&mut self, length: Time) {
-        let down =
-            self.replicas.iter().filter(|replica| replica.member.is_none() || !replica.is_honest()).count();
-        let replica = self.random.index(self.n());
-        let stays_stuck = self.leads(replica) && !PRESENT.view_change;
-        if down >= self.options.f()
-            || self.replicas[replica].member.is_none()
-            || stays_stuck
-            || !self.replicas[replica].is_honest()
-        {
-            return;
+    /// A replica crashes for good, if another one may fail.
+    pub(super) fn crash(&mut self) {
+        if let Some(replica) = self.may_fail() {
+            self.take_down(replica);
         }
+    }
+
+    /// A replica crashes and will start again without a disk. One that recovers fails no more by this than it does already.
+    fn crash_and_restart(&mut self, length: Time) {
+        let recovering: Vec<_> = (0..self.n()).filter(|index| self.replicas[*index].is_recovering()).collect();
+        let again = (!recovering.is_empty() && self.random.chance(500)).then(|| self.random.pick(&recovering));
+        if let Some(replica) = again.or_else(|| self.may_fail()) {
+            self.take_down(replica);
+            self.replicas[replica].starts_again = true;
+            self.queue.push(self.now + length, Event::Restart(replica));
+        }
+    }
+
+    /// A correct replica, if fewer than f are down, recovering or adversaries.
+    fn may_fail(&mut self) -> Option<usize> {
+        let faulty = self.replicas.iter().filter(|replica| replica.is_faulty()).count();
+        let replica = self.random.index(self.n());
+        (faulty < self.options.f() && !self.replicas[replica].is_faulty()).then_some(replica)
+    }
+
+    fn take_down(&mut self, replica: usize) {
         self.replicas[replica].member = None;
         self.replicas[replica].inbox.clear();
         for other in (0..self.n() + self.clients.len()).filter(|other| *other != replica) {
@@ -120,28 +136,25 @@ impl World {
             }
         }
         self.network.leave(replica);
-        if PRESENT.recovery {
-            self.queue.push(self.now + length, Event::Restart(replica));
-        }
-    }
-
-    /// Whether a replica leads some pillar in its first view.
-    fn leads(&self, replica: usize) -> bool {
-        match self.options.leaders {
-            Leaders::Single => replica == 0,
-            Leaders::Spread => replica < usize::from(self.options.pillars),
-        }
     }
 
     /// A replica starts again, without what it knew.
     pub(super) fn restart(&mut self, replica: usize) {
-        if self.replicas[replica].member.is_some() {
+        if !std::mem::take(&mut self.replicas[replica].starts_again) {
             return;
         }
-        self.replicas[replica].member = Some(self.new_member(replica));
-        self.checkers.forgets(super::world::replica_id(replica));
+        let nonce = [self.random.number(), self.random.number()].map(u64::to_le_bytes).concat();
+        let nonce = Nonce(nonce.try_into().expect("two times 8 bytes"));
+        let now = self.replicas[replica].clock.now(self.now);
+        let mut member = self.new_member(replica);
+        member.recover(now, nonce);
+        self.replicas[replica].member = Some(member);
+        self.replicas[replica].paused_until = 0;
+        self.checkers.restarted(replica_id(replica), nonce);
+        self.trace.tell(self.now, format_args!("r{replica} starts again without a disk"));
         let World { network, random, queue, now, .. } = self;
         network.come_back(*now, random, replica, queue);
+        self.wake(replica, self.now + 1);
     }
 
     /// All partitions end.

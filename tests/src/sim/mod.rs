@@ -1,7 +1,6 @@
 //! The deterministic simulator: one seed is one whole run of replicas, clients, network and timers, in one thread and
 //! virtual time, through the very cores that run in production.
 
-pub mod abilities;
 mod batch;
 mod client;
 mod cluster;

@@ -83,8 +83,10 @@ pub struct FaultOptions {
     pub partitions: bool,
     /// Replicas stand still.
     pub pauses: bool,
-    /// Replicas crash, at most f at a time.
+    /// Replicas crash for good. At most f fail at a time in this way or another.
     pub crashes: bool,
+    /// Replicas crash and start again without a disk.
+    pub restarts: bool,
     /// How much faster or slower a replica's clock goes, in parts of a million.
     pub drift: u64,
     /// How far a replica's wall clock is off.
@@ -103,6 +105,8 @@ impl Options {
     /// What this seed draws.
     #[must_use]
     pub fn draw(random: &mut Random) -> Self {
+        // Of chance of its own: a seed that draws no restarts runs as it did before there were any.
+        let restarts = Random::new(random.clone().number()).chance(300);
         let checkpoint_interval = random.pick(&[1, 2, 4, 4, 8, 16]);
         let window = checkpoint_interval * random.pick(&[2, 2, 3, 4, 8]);
         let pillars = random.pick(&[1, 2, 2, 3, 4, 4, 4, 8]);
@@ -142,7 +146,7 @@ impl Options {
             faults: if calm {
                 FaultOptions::default()
             } else {
-                Self::bad_faults(random, view_timeout, needs_views)
+                FaultOptions { restarts, ..Self::bad_faults(random, view_timeout, needs_views) }
             },
             byzantine,
             safety: random.within(500..=4000) * MILLISECOND,
@@ -252,6 +256,7 @@ impl Options {
             partitions: random.chance(400) || views,
             pauses: random.chance(400) || views,
             crashes: random.chance(300),
+            restarts: false,
             drift: random.pick(&[0, 0, 1000, 500_000]),
             skew: random.pick(&[0, 0, 10 * MILLISECOND, SECOND]),
         }

@@ -20,6 +20,8 @@ pub(super) enum Arrival {
 pub(super) struct SimReplica {
     /// `None` while it is down.
     pub(super) member: Option<Box<Member<Service>>>,
+    /// Whether it is down and will be started again.
+    pub(super) starts_again: bool,
     pub(super) clock: Clock,
     pub(super) inbox: Vec<Arrival>,
     /// When its next turn is scheduled: an event at any other time is stale.
@@ -59,6 +61,16 @@ impl Twin {
 impl SimReplica {
     pub(super) fn is_honest(&self) -> bool {
         self.byzantine.is_none()
+    }
+
+    /// Whether it runs and may not vote yet.
+    pub(super) fn is_recovering(&self) -> bool {
+        self.member.as_ref().is_some_and(|member| member.is_recovering())
+    }
+
+    /// Whether it is one of the f that may fail.
+    pub(super) fn is_faulty(&self) -> bool {
+        self.member.is_none() || self.is_recovering() || !self.is_honest()
     }
 }
 

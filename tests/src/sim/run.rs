@@ -7,10 +7,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use hypostyle::simulation::Member;
 use hypostyle_app_api::Digest;
 
-use super::abilities::PRESENT;
+use super::client::SimClient;
 use super::options::Options;
 use super::queue::{SECOND, Time};
 use super::random::Random;
+use super::replica::SimReplica;
 use super::service::Service;
 use super::world::World;
 use crate::checkers::{Check, Violation};
@@ -77,21 +78,21 @@ pub(super) fn finish(seed: u64, world: &mut World, phases: impl Fn(&mut World) -
 fn phases(world: &mut World) -> Check {
     let end = world.options.safety;
     let at_peace = world.options.is_fault_free();
-    world.run_until(end, |world| at_peace && world.clients.iter().all(super::client::SimClient::is_done))?;
+    world.run_until(end, |world| at_peace && world.clients.iter().all(SimClient::is_done))?;
     world.calm();
     world.unleash(world.now);
     world.trace.tell(world.now, format_args!("--- from here on nothing goes wrong ---"));
+    let bound = world.now + LIVENESS;
+    if world.options.faults.restarts && world.random.chance(500) {
+        recover_at_rest(world, bound)?;
+    }
     for client in 0..world.clients.len() {
         world.clients[client].wants += FRESH;
         world.client_acts(client)?;
     }
-    let bound = world.now + LIVENESS;
-    let done = |world: &World| world.clients.iter().all(super::client::SimClient::is_done);
-    world.run_until(bound, done)?;
-    if excused(world) {
-        return Ok(());
-    }
+    world.run_until(bound, |world| world.clients.iter().all(SimClient::is_done) && has_recovered(world))?;
     all_done(world)?;
+    recovered(world)?;
     world.hostile.silence();
     converge(world)?;
     if at_peace {
@@ -110,12 +111,26 @@ pub(super) fn all_done(world: &mut World) -> Check {
     Err(Violation { invariant: "liveness", what: format!("{what}; {}", places(world)) })
 }
 
-/// Whether a replica needs what isn't there yet: it is left behind, and with it what it leads.
-fn excused(world: &World) -> bool {
-    let stable = members(world).map(|member| member.stable().0.0).max().unwrap_or(0)
-        * u64::from(world.options.pillars);
-    let is_behind = members(world).any(|member| member.executor().position().0 < stable);
-    is_behind && !(PRESENT.view_change && PRESENT.state_transfer)
+/// Who has restarted recovers though nobody asks for anything new. Then another may fail: it is needed.
+fn recover_at_rest(world: &mut World, bound: Time) -> Check {
+    world.run_until(bound, has_recovered)?;
+    recovered(world)?;
+    if world.random.chance(500) {
+        world.crash();
+    }
+    Ok(())
+}
+
+fn has_recovered(world: &World) -> bool {
+    let waits = |replica: &SimReplica| replica.starts_again || replica.is_recovering() && replica.is_honest();
+    !world.replicas.iter().any(waits)
+}
+
+fn recovered(world: &mut World) -> Check {
+    if has_recovered(world) {
+        return Ok(());
+    }
+    Err(Violation { invariant: "recovery", what: places(world) })
 }
 
 /// Everybody comes to the same place, and is silent there.
@@ -124,13 +139,13 @@ fn converge(world: &mut World) -> Check {
     world.run_until(world.now + quiet, |_| false)?;
     let states: Vec<_> = (0..world.n()).filter_map(|index| state(world, index)).collect();
     let equal = states.windows(2).all(|pair| pair[0] == pair[1]);
-    if !equal && PRESENT.state_transfer {
+    if !equal {
         return Err(Violation { invariant: "convergence", what: places(world) });
     }
     // Who has left a view alone goes on asking: fewer than f+1 move nobody. And adversaries keep others awake.
     let views: BTreeSet<_> =
         members(world).flat_map(|member| member.progress().map(|p| (p.pillar, p.view))).collect();
-    if equal && world.options.byzantine.is_empty() && views.len() == usize::from(world.options.pillars) {
+    if world.options.byzantine.is_empty() && views.len() == usize::from(world.options.pillars) {
         world.checkers.traffic.idles();
         world.run_until(world.now + quiet, |_| false)?;
         world.checkers.traffic.idled()?;
@@ -166,7 +181,8 @@ pub(super) fn places(world: &World) -> String {
         Some(member) => {
             let pillars: Vec<_> = member.progress().map(|p| (p.view.0, p.decided.0, p.owed)).collect();
             let (position, stable) = (member.executor().position(), member.stable().0);
-            format!("r{index} at {position}, stable {stable}, (view, frontier, owed) {pillars:?}")
+            let recovers = if member.is_recovering() { ", recovering" } else { "" };
+            format!("r{index} at {position}{recovers}, stable {stable}, (view, frontier, owed) {pillars:?}")
         }
     };
     (0..world.n()).map(place).collect::<Vec<_>>().join("; ")

@@ -33,6 +33,8 @@ pub struct Executed {
 #[derive(Clone, Debug)]
 pub struct Service {
     state: State,
+    /// How many states were taken over.
+    restored: u64,
     /// Operations executed before `journal`: in the state that was taken over.
     first: u64,
     journal: Vec<Executed>,
@@ -50,13 +52,19 @@ impl Service {
     #[must_use]
     pub fn new() -> Self {
         let state = State { executed: 0, accounts: [DEPOSIT; ACCOUNTS], values: [0; KEYS] };
-        Self { state, first: 0, journal: Vec::new() }
+        Self { state, restored: 0, first: 0, journal: Vec::new() }
     }
 
     /// Whether no money was made or lost.
     #[must_use]
     pub fn is_balanced(&self) -> bool {
         self.state.accounts.iter().sum::<u64>() == DEPOSIT * ACCOUNTS as u64
+    }
+
+    /// How many states it has taken over.
+    #[must_use]
+    pub fn restored(&self) -> u64 {
+        self.restored
     }
 
     /// The number of the first operation of [`Service::journal`].
@@ -154,7 +162,8 @@ impl Application for Service {
         let executed = next();
         let accounts = std::array::from_fn(|_| next());
         let values = std::array::from_fn(|_| next());
-        *self = Self { state: State { executed, accounts, values }, first: executed, journal: Vec::new() };
+        let (state, restored) = (State { executed, accounts, values }, self.restored + 1);
+        *self = Self { state, restored, first: executed, journal: Vec::new() };
         Ok(())
     }
 }

@@ -177,7 +177,7 @@ impl World {
         match message {
             Message::Bundle(bundle) => self.checkers.said(honest, &bundle),
             Message::ViewChange(change) => self.checkers.left(honest, &change),
-            Message::NewView(new_view) => self.checkers.began(&new_view),
+            Message::NewView(new_view) => self.checkers.began(honest, &new_view),
             Message::Request(_) | Message::Body(_) | Message::Recover(_) => Ok(()),
         }
     }

@@ -271,8 +271,8 @@ impl World {
             sides: vec![3; everybody],
             is_restless: true,
         });
-        let (inbox, turn_at, paused_until) = (Vec::new(), None, 0);
-        SimReplica { member: Some(member), clock, inbox, turn_at, paused_until, byzantine, twin }
+        let (inbox, turn_at, paused_until, starts_again) = (Vec::new(), None, 0, false);
+        SimReplica { member: Some(member), starts_again, clock, inbox, turn_at, paused_until, byzantine, twin }
     }
 
     pub(super) fn new_member(&self, id: usize) -> Box<Member<Service>> {
