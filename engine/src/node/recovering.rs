@@ -5,6 +5,7 @@ use hypostyle_app_api::{Instant, Now, ReplicaId, Round, Seq};
 use hypostyle_crypto::Tag;
 use hypostyle_pillars::message::{Nonce, Recover};
 use hypostyle_pillars::{Demand, Input, Pillar, Target};
+use hypostyle_probe::{Bug, bug};
 
 use super::{Node, NodeOutput, PeerMessage};
 use crate::executor::Incarnation;
@@ -66,7 +67,9 @@ impl Node {
     pub(super) fn on_recovered(&mut self, now: Now, replica: ReplicaId, record: &Incarnation, until: Round) {
         for index in 0..self.pillars.len() {
             self.step(now, index, Input::Incarnation(replica, record.incarnation));
-            self.step(now, index, Input::Demand(Demand::Owed(Seq(until.0))));
+            if !bug!(Bug::RecoveryNotOwed) {
+                self.step(now, index, Input::Demand(Demand::Owed(Seq(until.0))));
+            }
         }
         self.ticks_again = true;
         let me = self.me();
@@ -156,7 +159,7 @@ impl Node {
 
     /// Has the pillars speak or not.
     fn vote(&mut self, now: Now) {
-        let voting = self.recovery().is_none() && !self.diverged;
+        let voting = (self.recovery().is_none() || bug!(Bug::RecoversUnasked)) && !self.diverged;
         (0..self.pillars.len()).for_each(|index| self.step(now, index, Input::Voting(voting)));
     }
 

@@ -23,7 +23,7 @@ pub use admit::{Admission, Source};
 use crate::batches::Batches;
 use crate::clients::Clients;
 use crate::log::Log;
-use crate::message::{Body, Message, SealedBundle, Statement};
+use crate::message::{Body, Kind, Message, SealedBundle, Statement};
 use crate::outbox::{CheckpointVote, Executed, Input, Output, Stable, Target};
 use crate::passed::PassedOn;
 use crate::recovers::PendingRecovers;
@@ -73,6 +73,10 @@ pub struct Pillar {
     voting: bool,
     /// While it may not: the latest checkpoint that it would have stated.
     unsaid_checkpoint: Option<(Round, Digest)>,
+    /// Of slots up to this one it may have said what it has forgotten.
+    forgotten_to: Seq,
+    /// Whether it has voted or proposed since it started.
+    has_voted: bool,
     /// How often each replica has recovered.
     incarnations: Box<[u64]>,
 }
@@ -128,6 +132,8 @@ impl Pillar {
             transferring: false,
             voting: true,
             unsaid_checkpoint: None,
+            forgotten_to: Seq(0),
+            has_voted: false,
             incarnations: vec![0; usize::from(config.replicas)].into(),
             config,
         }
@@ -144,6 +150,9 @@ impl Pillar {
                 // What this replica has said it learns from its signer only.
                 Message::Bundle(bundle) if bundle.signer() == self.config.me => {}
                 Message::Bundle(bundle) => self.on_bundle(now, &Arc::new(bundle.compact()), out),
+                Message::ViewChange(change) if change.signer() == self.config.me => {
+                    self.on_former_view_change(now, &change, out);
+                }
                 Message::ViewChange(change) => self.on_view_change(now, &change, out),
                 Message::NewView(new_view) => self.on_new_view(now, &new_view, out),
             },
@@ -237,8 +246,11 @@ impl Pillar {
     }
 
     /// Says something, unless this replica has forgotten what it said before.
-    fn say(&self, statement: Statement, out: &mut Vec<Output>) {
-        if self.voting {
+    fn say(&mut self, statement: Statement, out: &mut Vec<Output>) {
+        let votes = statement.kind != Kind::Checkpoint;
+        let forgotten = votes && statement.seq <= self.forgotten_to;
+        if self.voting && !forgotten {
+            self.has_voted |= votes;
             out.push(Output::Statement(statement));
         }
     }

@@ -93,6 +93,9 @@ impl Pillar {
         if !begins {
             return;
         }
+        // All of it is decided, though a later view may propose it again.
+        self.forgotten_to = Seq(self.stable_round().0);
+        self.leave_void_view(out);
         if let Some((round, digest)) = self.unsaid_checkpoint.take().filter(|(r, _)| *r > self.stable_round())
         {
             self.say(Statement::checkpoint(round, digest), out);
@@ -105,11 +108,11 @@ impl Pillar {
             let said = |votes: &crate::votes::Votes| {
                 votes.of(self.config.me).is_some_and(|vote| vote.view == self.view)
             };
-            let (prepared, committed) = (said(&slot.prepares), said(&slot.commits));
-            if slot.stage >= Stage::Proposed && !prepared && !self.leads() {
+            let (stage, prepared, committed) = (slot.stage, said(&slot.prepares), said(&slot.commits));
+            if stage >= Stage::Proposed && !prepared && !self.leads() {
                 self.say(self.statement(Kind::Prepare, seq, digest), out);
             }
-            if slot.stage == Stage::Prepared && !committed {
+            if stage == Stage::Prepared && !committed {
                 mark!("a recovered replica says what it held back");
                 self.say(self.statement(Kind::Commit, seq, digest), out);
             }

@@ -44,6 +44,11 @@ impl Views {
         self.begun.as_ref().map_or(Seq(0), |begun| begun.choice.last())
     }
 
+    /// Gives a VIEW-CHANGE to the NEW-VIEWs that name it.
+    fn take(&mut self, change: &Arc<ViewChange>) {
+        self.candidates.iter_mut().flatten().for_each(|candidate| candidate.take(change));
+    }
+
     /// Replicas that left for `view` or a later one.
     pub(super) fn leavers(&self, view: View) -> usize {
         self.latest.iter().flatten().filter(|change| change.view() >= view).count()
@@ -128,12 +133,10 @@ impl Pillar {
     pub(super) fn on_view_change(&mut self, now: Now, change: &Arc<ViewChange>, out: &mut Vec<Output>) {
         let signer = change.signer();
         if self.is_void(change) {
-            mark!("a VIEW-CHANGE of an earlier incarnation");
+            // Its Recover was executed between admission and now.
             return self.reject(signer, Rejected::Redundant, out);
         }
-        for candidate in self.views.candidates.iter_mut().flatten() {
-            candidate.take(change);
-        }
+        self.views.take(change);
         let latest = &mut self.views.latest[signer.index()];
         if latest.as_ref().is_none_or(|old| old.view() < change.view()) {
             *latest = Some(Arc::clone(change));
@@ -144,9 +147,37 @@ impl Pillar {
         self.enter_begun_view(now, out);
     }
 
-    /// What a replica declared before it lost its memory binds nobody.
+    /// One that this replica made before it started again, passed on by a peer: a NEW-VIEW may name it.
+    pub(super) fn on_former_view_change(
+        &mut self,
+        now: Now,
+        change: &Arc<ViewChange>,
+        out: &mut Vec<Output>,
+    ) {
+        if !self.is_void(change) {
+            self.views.take(change);
+            self.enter_begun_view(now, out);
+        }
+    }
+
+    /// What a replica declared before it lost its memory binds nobody: it may have gone on where it had left. Of itself a
+    /// replica knows whether it has; while it has said nothing, its former word is as good as ever.
     pub(super) fn is_void(&self, change: &ViewChange) -> bool {
-        change.incarnation() < self.incarnations[change.signer().index()]
+        let kept = change.signer() == self.config.me && !self.has_voted;
+        let known = self.incarnations[change.signer().index()];
+        change.incarnation().saturating_add(u64::from(kept)) < known && !bug!(Bug::VoidViewChangesCount)
+    }
+
+    /// A replica that begins to vote leaves a view that it entered before it had executed the Recovers of those whose
+    /// VIEW-CHANGEs began it: like everybody who has, it doesn't vote there.
+    pub(super) fn leave_void_view(&mut self, out: &mut Vec<Output>) {
+        let is_new = self.views.active && !self.has_voted;
+        let begun = self.views.begun.as_ref().filter(|_| is_new);
+        let is_void = begun.is_some_and(|begun| begun.changes.iter().any(|change| self.is_void(change)));
+        if is_void && let Some(next) = self.view.0.checked_add(1) {
+            mark!("a recovered replica leaves a view that began with void VIEW-CHANGEs");
+            self.leave_for(View(next), out);
+        }
     }
 
     /// The proof of a stable checkpoint moves the watermarks, and serves the executor like any other votes.
@@ -199,11 +230,15 @@ impl Pillar {
         if change.pillar() != self.config.pillar {
             return Some(Rejected::WrongPillar);
         }
-        if change.signer() == self.config.me || self.is_void(change) {
+        if self.is_void(change) {
+            mark!("a VIEW-CHANGE of an earlier incarnation");
             return Some(Rejected::Redundant);
         }
         if self.views.candidates.iter().flatten().any(|candidate| candidate.lacks(change)) {
             return None;
+        }
+        if change.signer() == self.config.me {
+            return Some(Rejected::Redundant);
         }
         if change.signer() != from {
             return Some(Rejected::Unsolicited);

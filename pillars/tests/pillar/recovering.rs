@@ -1,11 +1,12 @@
 //! Replicas that lost their log: what others do for them, and what they must not do.
 
-use hypostyle_app_api::{PillarId, ReplicaId, Seq};
-use hypostyle_pillars::message::{Kind, PeerFrame, RECOVER_SPACING, Recover};
+use hypostyle_app_api::{PillarId, ReplicaId, Seq, View};
+use hypostyle_pillars::message::{Kind, Message, PeerFrame, RECOVER_SPACING, Recover};
 use hypostyle_pillars::{Admission, Demand, Input, Rejected, Source};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Envelope};
 use crate::fixture::{MS, config, frame};
+use crate::forge::{bare, change_frame, new_view, new_view_frame};
 
 fn ask(cluster: &mut Cluster, from: u16, to: u16, recover: &Recover) {
     let pillar = recover.replica().0 % cluster.config.pillars;
@@ -220,4 +221,93 @@ fn a_checkpoint_taken_in_silence_is_stated_afterwards() {
     cluster.step(ReplicaId(3), PillarId(0), Input::Voting(true));
     cluster.run();
     assert_eq!(cluster.replicas[0].executor.stable.0, 4);
+}
+
+/// A later view proposes again what lies above the others' stable checkpoint, and below the one it recovered at.
+#[test]
+fn a_recovered_replica_says_nothing_of_what_it_may_have_voted_on() {
+    let mut cluster = Cluster::new(config(4, 1));
+    cluster.step(ReplicaId(3), PillarId(0), Input::Voting(false));
+    for number in 1..=4 {
+        cluster.submit(0, cluster.keys.lone(0, number));
+    }
+    let is_checkpoint = |cluster: &Cluster, envelope: &Envelope| {
+        let frame = PeerFrame::decode(&envelope.frame, &cluster.config.frame_limits());
+        let Ok(PeerFrame::Message(Message::Bundle(bundle))) = frame else { return false };
+        bundle.statements().iter().any(|statement| statement.kind == Kind::Checkpoint)
+    };
+    let for_others = |cluster: &Cluster, envelope: &Envelope| {
+        envelope.to != ReplicaId(3) && is_checkpoint(cluster, envelope)
+    };
+    cluster.run_without(for_others);
+    assert_eq!(cluster.frontier(3, 0), 4);
+    cluster.step(ReplicaId(3), PillarId(0), Input::Voting(true));
+    for replica in 0..3 {
+        cluster.step(ReplicaId(replica), PillarId(0), Input::Slow);
+    }
+    cluster.run_without(|cluster, envelope| {
+        is_checkpoint(cluster, envelope) || envelope.from == ReplicaId(3) && is_declared(envelope)
+    });
+    assert_eq!(cluster.pillar(3, 0).view(), View(1));
+    assert_eq!(
+        (cluster.said(ReplicaId(2), Kind::Prepare), cluster.said(ReplicaId(3), Kind::Prepare)),
+        (8, 0)
+    );
+    cluster.submit(1, cluster.keys.lone(0, 5));
+    cluster.run();
+    assert_eq!(cluster.said(ReplicaId(3), Kind::Prepare), 1, "of what lies above");
+}
+
+fn is_declared(envelope: &Envelope) -> bool {
+    envelope.frame.first() == Some(&PeerFrame::VIEW_CHANGE)
+}
+
+/// View 1 began with replicas 1, 2 and 3; then 3 started again, and hears of it when its Recover is executed.
+#[test]
+fn a_view_that_began_with_its_own_former_word_is_entered_as_long_as_it_is_silent() {
+    for has_voted in [false, true] {
+        let mut cluster = Cluster::new(config(4, 1));
+        let changes = [1, 2, 3].map(|signer| bare(&cluster.keys, signer, 1));
+        cluster.step(ReplicaId(3), PillarId(0), Input::Voting(has_voted));
+        if has_voted {
+            cluster.submit(0, cluster.keys.lone(0, 1));
+            cluster.run();
+        }
+        cluster.step(ReplicaId(3), PillarId(0), Input::Incarnation(ReplicaId(3), 1));
+        let begun = new_view(&cluster.keys, 1, 1, &changes);
+        cluster.inject(1, 3, 0, new_view_frame(&begun));
+        for change in &changes {
+            cluster.inject(1, 3, 0, change_frame(change));
+        }
+        let progress = cluster.pillar(3, 0).progress();
+        assert_eq!((progress.view, progress.active), (View(1), !has_voted));
+    }
+}
+
+/// The start in between may have voted.
+#[test]
+fn its_word_from_two_starts_ago_is_void() {
+    let mut cluster = Cluster::new(config(4, 1));
+    cluster.step(ReplicaId(3), PillarId(0), Input::Voting(false));
+    cluster.step(ReplicaId(3), PillarId(0), Input::Incarnation(ReplicaId(3), 2));
+    let own = bare(&cluster.keys, 3, 1);
+    assert_eq!(cluster.admit(1, 3, 0, &change_frame(&own)), Admission::Drop(Rejected::Redundant));
+}
+
+/// It entered view 1 in ignorance, and learns before it votes that replica 2 has recovered since.
+#[test]
+fn a_replica_that_begins_to_vote_leaves_a_view_that_began_with_a_void_view_change() {
+    let mut cluster = Cluster::new(config(4, 1));
+    let changes = [0, 1, 2].map(|signer| bare(&cluster.keys, signer, 1));
+    cluster.step(ReplicaId(3), PillarId(0), Input::Voting(false));
+    cluster.inject(1, 3, 0, new_view_frame(&new_view(&cluster.keys, 1, 1, &changes)));
+    for change in &changes {
+        cluster.inject(1, 3, 0, change_frame(change));
+    }
+    assert_eq!(cluster.pillar(3, 0).view(), View(1));
+    cluster.step(ReplicaId(3), PillarId(0), Input::Incarnation(ReplicaId(2), 1));
+    assert_eq!(cluster.pillar(3, 0).view(), View(1));
+    cluster.step(ReplicaId(3), PillarId(0), Input::Voting(true));
+    let progress = cluster.pillar(3, 0).progress();
+    assert_eq!((progress.view, progress.active), (View(2), false));
 }

@@ -57,11 +57,19 @@ pub enum Bug {
     OneReplyTrusted,
     /// A stalled pillar doesn't tell where it stands.
     StalledTellsNobody,
+    /// A recovering replica votes as soon as its Recover is executed.
+    RecoversTooSoon,
+    /// What a replica declared before it lost its memory still counts.
+    VoidViewChangesCount,
+    /// A replica that lost its memory votes at once.
+    RecoversUnasked,
+    /// A Recover makes nobody owe slots.
+    RecoveryNotOwed,
 }
 
 impl Bug {
     /// Every seeded bug.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 32] = [
         Self::VoteCountedTwice,
         Self::PrimaryCountsAsPreparer,
         Self::CommitQuorumShort,
@@ -90,6 +98,10 @@ impl Bug {
         Self::StableByTooFew,
         Self::OneReplyTrusted,
         Self::StalledTellsNobody,
+        Self::RecoversTooSoon,
+        Self::VoidViewChangesCount,
+        Self::RecoversUnasked,
+        Self::RecoveryNotOwed,
     ];
 
     /// The name on the command line and in reports.
@@ -124,6 +136,10 @@ impl Bug {
             Self::StableByTooFew => "stable-by-too-few",
             Self::OneReplyTrusted => "one-reply-trusted",
             Self::StalledTellsNobody => "stalled-tells-nobody",
+            Self::RecoversTooSoon => "recovers-too-soon",
+            Self::VoidViewChangesCount => "void-view-changes-count",
+            Self::RecoversUnasked => "recovers-unasked",
+            Self::RecoveryNotOwed => "recovery-not-owed",
         }
     }
 }

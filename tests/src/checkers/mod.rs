@@ -139,7 +139,8 @@ impl Checkers {
         if honest {
             self.recovery.began(new_view, &self.reference)?;
         }
-        self.new_views.began(new_view, &self.agreement)
+        let executed = honest.then(|| self.order.next(new_view.signer()));
+        self.new_views.began(new_view, &self.agreement, &self.reference, executed)
     }
 
     /// A correct replica has decided a slot.
@@ -184,9 +185,12 @@ impl Checkers {
             money::check("a replica", member.executor().application())?;
         }
         self.checkpoints.stable(replica, member.stable(), &mut self.reference)?;
-        self.recovery.turned(replica, member, &self.reference, self.cluster.pillars)?;
+        let begins = self.recovery.turned(replica, member, &self.reference, self.cluster.pillars)?;
         for progress in member.progress() {
-            self.views.stands(replica, &progress)?;
+            if self.views.stands(replica, &progress)? || (begins && progress.active) {
+                let to = (progress.pillar, progress.view);
+                self.new_views.entered(replica, to, &self.reference, next)?;
+            }
             bounds::check(&self.cluster, replica, &progress, self.checkpoints.highest())?;
         }
         Ok(())

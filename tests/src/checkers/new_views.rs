@@ -3,15 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use hypostyle_app_api::{Digest, PillarId, ReplicaId, Seq, View};
+use hypostyle_app_api::{Digest, PillarId, Position, ReplicaId, Seq, View};
 use hypostyle_pillars::message::{Body, Kind, NewView, Statement, ViewChange};
 
 use super::agreement::Agreement;
+use super::reference::Reference;
 use super::{Check, name, violated};
 
 /// A VIEW-CHANGE in short: from where on, and what was prepared in which view.
 struct Left {
     signer: ReplicaId,
+    incarnation: u64,
     to: (PillarId, View),
     stable: Seq,
     prepared: Vec<(Seq, View, Digest)>,
@@ -24,23 +26,40 @@ struct Chosen {
     slots: BTreeMap<Seq, Digest>,
 }
 
+/// How a view began.
+#[derive(PartialEq, Eq)]
+struct Begun {
+    chosen: Chosen,
+    /// Whose VIEW-CHANGEs were named, and of which incarnation.
+    named: Vec<(ReplicaId, u64)>,
+}
+
 /// All VIEW-CHANGEs and NEW-VIEWs that were sent.
 #[derive(Default)]
 pub(super) struct NewViews {
     left: BTreeMap<Digest, Left>,
     /// A Byzantine primary may begin its view with one choice before some and with another before others, each of them
     /// valid.
-    begun: BTreeMap<(PillarId, View), Vec<Chosen>>,
+    begun: BTreeMap<(PillarId, View), Vec<Begun>>,
 }
 
 impl NewViews {
     pub(super) fn left(&mut self, change: &ViewChange) {
         let prepared = change.prepared().iter().map(|slot| (slot.seq, slot.view, slot.digest)).collect();
-        let (signer, to) = (change.signer(), (change.pillar(), change.view()));
-        self.left.insert(change.digest(), Left { signer, to, stable: Seq(change.stable().0.0), prepared });
+        let (signer, incarnation, to) =
+            (change.signer(), change.incarnation(), (change.pillar(), change.view()));
+        let stable = Seq(change.stable().0.0);
+        self.left.insert(change.digest(), Left { signer, incarnation, to, stable, prepared });
     }
 
-    pub(super) fn began(&mut self, new_view: &NewView, agreement: &Agreement) -> Check {
+    /// `executed` is where the correct replica stands that says it.
+    pub(super) fn began(
+        &mut self,
+        new_view: &NewView,
+        agreement: &Agreement,
+        reference: &Reference,
+        executed: Option<Position>,
+    ) -> Check {
         let to = (new_view.pillar(), new_view.view());
         let named = new_view.changes().iter().map(|(replica, digest)| {
             self.left.get(digest).filter(|left| left.signer == *replica && left.to == to)
@@ -48,10 +67,17 @@ impl NewViews {
         // What nobody sent nobody can enter by.
         let Some(changes) = named.collect::<Option<Vec<_>>>() else { return Ok(()) };
         let (pillar, view) = to;
+        let named: Vec<_> = changes.iter().map(|left| (left.signer, left.incarnation)).collect();
+        let is_void = |executed| named.iter().any(|named| reference.is_void(*named, executed));
+        if executed.is_some_and(is_void) {
+            let what = format!("view {view} of pillar {pillar} begins with void VIEW-CHANGEs of {named:?}");
+            return violated("new views", what);
+        }
+        let refused = is_void(reference.position());
         let chosen = choose(&changes);
         for (seq, (decided, body)) in agreement.all(pillar) {
             let again = chosen.slots.get(&seq).copied();
-            if *decided < view && seq > chosen.stable && again != Some(body.digest()) {
+            if !refused && *decided < view && seq > chosen.stable && again != Some(body.digest()) {
                 let what = format!(
                     "view {view} of pillar {pillar} proposes {again:?} for slot {seq}, decided {:?} in view {decided}",
                     body.digest()
@@ -60,16 +86,38 @@ impl NewViews {
             }
         }
         let begun = self.begun.entry((pillar, view)).or_default();
-        if !begun.contains(&chosen) {
-            begun.push(chosen);
+        let new = Begun { chosen, named };
+        if !begun.contains(&new) {
+            begun.push(new);
         }
         Ok(())
+    }
+
+    /// A correct replica has entered a view, or begins to vote in it: by what it had executed before, none of the
+    /// VIEW-CHANGEs was void. Its own of its start before may be: it knows whether it has kept its word.
+    pub(super) fn entered(
+        &self,
+        replica: ReplicaId,
+        to: (PillarId, View),
+        reference: &Reference,
+        executed: Position,
+    ) -> Check {
+        let kept = |signer| u64::from(signer == replica);
+        let is_void = |(signer, of): &(ReplicaId, u64)| {
+            reference.is_void((*signer, of.saturating_add(kept(*signer))), executed)
+        };
+        match self.begun.get(&to) {
+            Some(begun) if begun.iter().all(|begun| begun.named.iter().any(is_void)) => {
+                violated("new views", format!("replica {replica} enters {to:?}, which began with void words"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A correct replica has said something.
     pub(super) fn said(&self, signer: ReplicaId, own: &Statement) -> Check {
         let Some(begun) = self.begun.get(&(own.pillar, own.view)) else { return Ok(()) };
-        let fits = |chosen: &Chosen| {
+        let fits = |Begun { chosen, .. }: &Begun| {
             let right = chosen.slots.get(&own.seq).is_none_or(|digest| *digest == own.digest);
             // Below the stable round all is decided: there is nothing left to say but what was decided.
             right && (own.seq > chosen.stable || own.kind != Kind::Propose)

@@ -8,7 +8,7 @@ use hypostyle_app_api::{ReplicaId, Round, Seq};
 use hypostyle_pillars::message::{Kind, NewView, Nonce, Statement, ViewChange};
 
 use super::reference::Reference;
-use super::{Check, name, violated};
+use super::{Check, Violation, name, violated};
 use crate::sim::service::Service;
 
 /// The latest start of each replica that has started again.
@@ -21,11 +21,13 @@ struct Start {
     spoken_to: Seq,
     /// Whether it has said something since.
     speaks: bool,
+    /// Whether it may.
+    votes: bool,
 }
 
 impl Recovery {
     pub(super) fn restarted(&mut self, replica: ReplicaId, nonce: Nonce, spoken_to: Seq) {
-        self.0.insert(replica, Start { nonce, spoken_to, speaks: false });
+        self.0.insert(replica, Start { nonce, spoken_to, speaks: false, votes: false });
     }
 
     pub(super) fn said(&mut self, signer: ReplicaId, own: &Statement, reference: &Reference) -> Check {
@@ -54,21 +56,21 @@ impl Recovery {
         self.speaks(new_view.signer(), &format!("NEW-VIEW {}", new_view.view()), reference).map(drop)
     }
 
-    /// A correct replica has had a turn.
+    /// A correct replica has had a turn. Returns whether it may vote since then.
     pub(super) fn turned(
-        &self,
+        &mut self,
         replica: ReplicaId,
         member: &Member<Service>,
         reference: &Reference,
         pillars: u16,
-    ) -> Check {
-        if !self.0.get(&replica).is_some_and(|start| start.speaks) {
-            return Ok(());
-        }
+    ) -> Result<bool, Violation> {
+        let Some(start) = self.0.get_mut(&replica) else { return Ok(false) };
+        let votes = !member.is_recovering();
+        let begins = votes && !std::mem::replace(&mut start.votes, votes);
         let from = reference.recovery(replica).1;
         let held = member.executor().position().0 / u64::from(pillars);
-        if member.stable().0 >= from && held >= from.0 {
-            return Ok(());
+        if !start.speaks || (member.stable().0 >= from && held >= from.0) {
+            return Ok(begins);
         }
         violated("recovery", format!("replica {replica} speaks before it holds the stable checkpoint {from}"))
     }
@@ -79,15 +81,19 @@ impl Recovery {
         replica: ReplicaId,
         what: &str,
         reference: &Reference,
-    ) -> Result<Option<Round>, super::Violation> {
+    ) -> Result<Option<Round>, Violation> {
         let Some(start) = self.0.get_mut(&replica) else { return Ok(None) };
         start.speaks = true;
         let (record, from) = reference.recovery(replica);
         if record.nonce != start.nonce {
-            return violated("recovery", format!("replica {replica} says {what} before its Recover is executed"));
+            return violated(
+                "recovery",
+                format!("replica {replica} says {what} before its Recover is executed"),
+            );
         }
         if start.spoken_to.0 > from.0 {
-            let what = format!("replica {replica} votes above {from}, and spoke of {} before", start.spoken_to);
+            let what =
+                format!("replica {replica} votes above {from}, and spoke of {} before", start.spoken_to);
             return violated("recovery", what);
         }
         Ok(Some(from))

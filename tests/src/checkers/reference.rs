@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use hypostyle::config::ClusterConfig;
-use hypostyle::executor::{Incarnation, Executor, ExecutorOutbox, ExecutorSettings, Output};
-use hypostyle_app_api::{Digest, ReplicaId, Round};
+use hypostyle::executor::{Executor, ExecutorOutbox, ExecutorSettings, Incarnation, Output};
+use hypostyle_app_api::{Digest, PillarId, Position, ReplicaId, Round, Seq};
 use hypostyle_pillars::Decided;
 
 use crate::sim::service::{Executed, Service};
@@ -63,6 +63,17 @@ impl Reference {
     pub(super) fn recovery(&self, replica: ReplicaId) -> (&Incarnation, Round) {
         let record = self.executor.incarnations().of(replica);
         (record, record.votes_from(self.checkpoint_interval, self.window))
+    }
+
+    /// Whether what a replica declared as some incarnation binds nobody who has executed up to a position.
+    pub(super) fn is_void(&self, (replica, incarnation): (ReplicaId, u64), executed: Position) -> bool {
+        let record = self.executor.incarnations().of(replica);
+        let pillar = PillarId(replica.0 % self.pillars);
+        record.incarnation > incarnation && Position::of(pillar, Seq(record.round.0), self.pillars) < executed
+    }
+
+    pub(super) fn position(&self) -> Position {
+        self.executor.position()
     }
 
     /// The digest of the state after a round.

@@ -5,17 +5,18 @@ use hypostyle_app_api::{ReplicaId, View};
 use hypostyle_pillars::message::{Kind, Statement};
 use hypostyle_pillars::{Progress, primary};
 
-use super::{Check, name, violated};
+use super::{Check, Violation, name, violated};
 
 /// The view of each replica's pillars.
 pub(super) struct Views {
     pillars: usize,
-    views: Vec<View>,
+    /// And whether it is at work there.
+    views: Vec<(View, bool)>,
 }
 
 impl Views {
     pub(super) fn new(replicas: usize, pillars: usize) -> Self {
-        Self { pillars, views: vec![View(0); replicas * pillars] }
+        Self { pillars, views: vec![(View(0), true); replicas * pillars] }
     }
 
     pub(super) fn said(&self, cluster: &ClusterConfig, signer: ReplicaId, own: &Statement) -> Check {
@@ -32,8 +33,9 @@ impl Views {
         Ok(())
     }
 
-    pub(super) fn stands(&mut self, replica: ReplicaId, progress: &Progress) -> Check {
-        let view = &mut self.views[replica.index() * self.pillars + progress.pillar.index()];
+    /// Returns whether it has entered the view that it is in.
+    pub(super) fn stands(&mut self, replica: ReplicaId, progress: &Progress) -> Result<bool, Violation> {
+        let (view, active) = &mut self.views[replica.index() * self.pillars + progress.pillar.index()];
         if progress.view < *view {
             let what = format!(
                 "replica {replica} goes back from {view} to {} in pillar {}",
@@ -41,12 +43,13 @@ impl Views {
             );
             return violated("views", what);
         }
-        *view = progress.view;
-        Ok(())
+        let entered = progress.active && (!*active || *view < progress.view);
+        (*view, *active) = (progress.view, progress.active);
+        Ok(entered)
     }
 
     /// A replica has started again.
     pub(super) fn restarted(&mut self, replica: ReplicaId) {
-        self.views[replica.index() * self.pillars..][..self.pillars].fill(View(0));
+        self.views[replica.index() * self.pillars..][..self.pillars].fill((View(0), true));
     }
 }

@@ -111,8 +111,10 @@ impl World {
 
     /// A replica crashes and will start again without a disk. One that recovers fails no more by this than it does already.
     fn crash_and_restart(&mut self, length: Time) {
-        let recovering: Vec<_> = (0..self.n()).filter(|index| self.replicas[*index].is_recovering()).collect();
-        let again = (!recovering.is_empty() && self.random.chance(500)).then(|| self.random.pick(&recovering));
+        let recovering: Vec<_> =
+            (0..self.n()).filter(|index| self.replicas[*index].is_recovering()).collect();
+        let again =
+            (!recovering.is_empty() && self.random.chance(100)).then(|| self.random.pick(&recovering));
         if let Some(replica) = again.or_else(|| self.may_fail()) {
             self.take_down(replica);
             self.replicas[replica].starts_again = true;

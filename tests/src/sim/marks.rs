@@ -14,6 +14,7 @@ pub const MARKS: &[&str] = &[
     "a primary is blamed for a Recover",
     "a primary is blamed for a request",
     "a primary is blamed for a slot",
+    "a recovered replica leaves a view that began with void VIEW-CHANGEs",
     "a recovered replica says what it held back",
     "a slow or wasteful primary is deposed",
     "began a view",

@@ -272,7 +272,16 @@ impl World {
             is_restless: true,
         });
         let (inbox, turn_at, paused_until, starts_again) = (Vec::new(), None, 0, false);
-        SimReplica { member: Some(member), starts_again, clock, inbox, turn_at, paused_until, byzantine, twin }
+        SimReplica {
+            member: Some(member),
+            starts_again,
+            clock,
+            inbox,
+            turn_at,
+            paused_until,
+            byzantine,
+            twin,
+        }
     }
 
     pub(super) fn new_member(&self, id: usize) -> Box<Member<Service>> {
