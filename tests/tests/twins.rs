@@ -58,6 +58,14 @@ fn bugs_about_votes_are_found() {
     }
 }
 
+/// What is refused while one may not ask again is asked for later (41,120): a laggard stayed behind for ever.
+#[test]
+fn scenarios_that_found_a_bug_hold_every_invariant() {
+    let scenarios = Scenario::all();
+    let outcome = run_scenario(41_120, &scenarios[41_120], false);
+    assert!(outcome.violation.is_none(), "{}: {:?}", scenarios[41_120], outcome.violation);
+}
+
 /// A twin that leads may begin its view twice, with other VIEW-CHANGEs, and each is valid: the checker has to allow for it.
 #[test]
 fn twins_begin_one_view_in_two_ways() {

@@ -125,7 +125,7 @@ impl Pillar {
             early: VecDeque::new(),
             empty: Arc::new(Body::empty()),
             pace: Pace::default(),
-            resend: Resend::new(config.replicas),
+            resend: Resend::new(&config),
             views: Views::new(config.replicas),
             blame: Blame::default(),
             clock_allows: None,

@@ -31,7 +31,7 @@ impl Pillar {
             begun.new_view = None;
             begun.changes.clear();
         }
-        outline.resend = Resend::new(self.config.replicas);
+        outline.resend = Resend::new(&self.config);
         outline.pace.forget_when();
         outline.blame.forget_when();
         outline

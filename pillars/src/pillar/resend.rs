@@ -16,6 +16,9 @@ use crate::slot::Slot;
 /// When whom was answered, and when to tell that a burst is over.
 #[derive(Clone, Debug)]
 pub(super) struct Resend {
+    /// At most one answer and one question to a peer in this time. Less than it takes until a pillar is quiet: what is
+    /// asked then must not be refused for what was asked before, for nothing may follow.
+    interval: Duration,
     answered: Box<[Option<Instant>]>,
     /// The slots that each peer was last sent.
     told: Box<[Option<Told>]>,
@@ -45,17 +48,18 @@ struct Told {
 const REPEATED_BYTES_PER_SECOND: u32 = 1 << 20;
 /// The slowest pace is the first over 2 to the power of this.
 const REPEATS_MAX: u32 = 3;
-/// At most one answer and one question to a peer in this time.
+/// Time between two answers to a peer, where views have time enough.
 const ANSWER_INTERVAL: Duration = Duration::from_millis(20);
 /// Bytes in one answer, the last body or bundle not counted: there is always room for one.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 impl Resend {
-    pub(super) fn new(replicas: u16) -> Self {
-        let nobody = vec![None; usize::from(replicas)];
+    pub(super) fn new(config: &Config) -> Self {
+        let nobody = vec![None; usize::from(config.replicas)];
         Self {
+            interval: ANSWER_INTERVAL.min(config.view_timeout / 4),
             answered: nobody.clone().into(),
-            told: vec![None; usize::from(replicas)].into(),
+            told: vec![None; usize::from(config.replicas)].into(),
             asked: nobody.into(),
             fetch_at: None,
             fetch_interval: ANSWER_INTERVAL,
@@ -89,7 +93,20 @@ impl Resend {
 
     /// Whether a peer may be asked something now.
     pub(super) fn may_ask(&mut self, peer: ReplicaId, now: Instant) -> bool {
-        may(&mut self.asked, peer, now)
+        let may = self.is_due(&self.asked, peer, now);
+        if may {
+            self.asked[peer.index()] = Some(now);
+        }
+        may
+    }
+
+    /// Whether a peer may be answered now.
+    fn may_answer(&self, peer: ReplicaId, now: Instant) -> bool {
+        self.is_due(&self.answered, peer, now)
+    }
+
+    fn is_due(&self, times: &[Option<Instant>], peer: ReplicaId, now: Instant) -> bool {
+        times.get(peer.index()).is_some_and(|last| last.is_none_or(|at| now.since(at) >= self.interval))
     }
 
     /// Whether a peer with this frontier may be sent the slots above it: not if it was, and had no time to show it.
@@ -187,7 +204,7 @@ impl Pillar {
         if ahead && self.resend.may_ask(from, now.instant) {
             out.push(Output::SendStatus(Target::Peer(from), self.status()));
         }
-        if !is_due(&self.resend.answered, from, now.instant) {
+        if !self.resend.may_answer(from, now.instant) {
             return;
         }
         let declared = self.declarations_for(status);
@@ -307,16 +324,4 @@ impl Bundles {
             self.list.push(Arc::clone(bundle));
         }
     }
-}
-
-fn is_due(times: &[Option<Instant>], peer: ReplicaId, now: Instant) -> bool {
-    times.get(peer.index()).is_some_and(|last| last.is_none_or(|at| now.since(at) >= ANSWER_INTERVAL))
-}
-
-fn may(times: &mut [Option<Instant>], peer: ReplicaId, now: Instant) -> bool {
-    let allowed = is_due(times, peer, now);
-    if allowed {
-        times[peer.index()] = Some(now);
-    }
-    allowed
 }
