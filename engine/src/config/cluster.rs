@@ -236,7 +236,7 @@ pub(crate) const FIELDS: &[Field<ClusterConfig>] = &[
     field!(ClusterConfig, request_max, 1 << 10, 16 << 20),
     field!(ClusterConfig, reply_max, 32, 16 << 20),
     field!(ClusterConfig, client_result_bytes, 0, 1 << 30),
-    field!(ClusterConfig, catch_up_bytes, 1 << 20, 1 << 40),
+    field!(ClusterConfig, catch_up_bytes, 1 << 12, 1 << 40),
     field!(ClusterConfig, view_timeout, Duration::from_millis(10), HOUR),
     field!(ClusterConfig, client_timeout, Duration::from_millis(1), HOUR),
     field!(ClusterConfig, max_clock_skew, Duration::from_millis(1), HOUR),

@@ -252,6 +252,13 @@ impl Type {
         })
     }
 
+    /// Whether it is about a state transfer.
+    #[must_use]
+    pub fn is_about_transfer(self) -> bool {
+        use Type::{Ask, Chunk, Close, Fetch, Gone, Standing, Tell};
+        matches!(self, Ask | Standing | Tell | Fetch | Chunk | Gone | Close)
+    }
+
     /// The fields of a well-formed message, in order, without a gap.
     #[must_use]
     pub fn fields(self, payload: &[u8]) -> Option<Vec<Field>> {

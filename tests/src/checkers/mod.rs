@@ -6,6 +6,7 @@ mod bounds;
 mod certificates;
 mod chain;
 mod checkpoints;
+pub(crate) mod diverged;
 mod history;
 mod linearizability;
 mod money;
@@ -60,6 +61,8 @@ pub struct Checkers {
     replies: replies::Replies,
     linearizability: linearizability::Linearizability,
     reference: reference::Reference,
+    /// Whose state is wrong: its fault is known, and its checkpoints and results tell nothing.
+    rotten: Vec<bool>,
     /// What was sent.
     pub traffic: Traffic,
 }
@@ -84,6 +87,7 @@ impl Checkers {
             replies: replies::Replies::default(),
             linearizability: linearizability::Linearizability::default(),
             reference: reference::Reference::new(cluster),
+            rotten: vec![false; replicas],
             traffic: Traffic::default(),
             cluster: cluster.clone(),
         }
@@ -99,7 +103,7 @@ impl Checkers {
                 self.recovery.said(bundle.signer(), statement, &self.reference)?;
             }
             if statement.kind == Kind::Checkpoint {
-                if honest {
+                if honest && !self.rotten[bundle.signer().index()] {
                     self.checkpoints.stated(bundle.signer(), statement, &mut self.reference)?;
                 }
                 continue;
@@ -167,7 +171,10 @@ impl Checkers {
     pub fn turned(&mut self, replica: ReplicaId, member: &Member<Service>) -> Check {
         let next = self.order.next(replica);
         let position = member.executor().position();
-        if position != next {
+        if self.rotten[replica.index()] {
+            self.once.skipped(replica, member.executor().application());
+            self.installed(replica, position);
+        } else if position != next {
             let mut installed = self.once.installed(replica, member.executor().application());
             for entry in member.order_from(next) {
                 if installed && entry.position > self.order.next(replica).0 {
@@ -194,6 +201,11 @@ impl Checkers {
             bounds::check(&self.cluster, replica, &progress, self.checkpoints.highest())?;
         }
         Ok(())
+    }
+
+    /// Whether the state of a correct replica was wrong before or after its turn.
+    pub fn rots(&mut self, replica: ReplicaId, rotten: bool) {
+        self.rotten[replica.index()] = rotten;
     }
 
     fn installed(&mut self, replica: ReplicaId, position: Position) {

@@ -46,6 +46,12 @@ impl Once {
         (self.compared[replica.index()], self.restored[replica.index()]) = (0, 0);
     }
 
+    /// What a replica has executed so far isn't looked at: its state was wrong.
+    pub(super) fn skipped(&mut self, replica: ReplicaId, service: &Service) {
+        self.installed(replica, service);
+        self.compared[replica.index()] = service.first() + service.journal().len() as u64;
+    }
+
     /// A correct replica has gone on.
     pub(super) fn executed(
         &mut self,

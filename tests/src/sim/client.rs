@@ -24,6 +24,8 @@ pub(super) struct SimClient {
     pub(super) wants: u64,
     outstanding: u64,
     think: Time,
+    /// Bytes of some operations, if they are to be long.
+    pub(super) operation_bytes: usize,
     /// It sends nothing new before.
     rests_until: Time,
     /// When it is woken next.
@@ -52,6 +54,7 @@ impl SimClient {
             wants: 0,
             outstanding,
             think,
+            operation_bytes: 0,
             rests_until: 0,
             wake_at: None,
         }
@@ -77,7 +80,7 @@ impl SimClient {
             return None;
         }
         let count = random.within(1..=self.wants.min(u64::from(room)));
-        let operations: Vec<_> = (0..count).map(|_| Service::operation(random)).collect();
+        let operations: Vec<_> = (0..count).map(|_| self.operation(random)).collect();
         let operations: Vec<&[u8]> = operations.iter().map(Vec::as_slice).collect();
         let first = self.core.next_number();
         let request = encode_request(identity, self.id, first, self.core.floor(), &operations);
@@ -88,6 +91,13 @@ impl SimClient {
             self.rests_until = now + random.below(self.think);
         }
         Some(Submitted { first, count: u16::try_from(count).expect("at most a request's"), digest })
+    }
+
+    fn operation(&self, random: &mut Random) -> Vec<u8> {
+        match self.operation_bytes > 0 && random.chance(500) {
+            true => vec![9; self.operation_bytes],
+            false => Service::operation(random),
+        }
     }
 
     pub(super) fn connected(&mut self, replica: ReplicaId, pillar: PillarId) {

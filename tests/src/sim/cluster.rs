@@ -61,6 +61,7 @@ fn configuration(options: &Options, replicas: &[SigningKey], clients: &[SigningK
         request_max: 4 << 10,
         reply_max: 4 << 10,
         client_result_bytes: options.client_result_bytes,
+        catch_up_bytes: options.rescue.as_ref().map_or(64 << 20, |rescue| rescue.catch_up_bytes),
         view_timeout: Duration::from_nanos(options.view_timeout),
         client_timeout: Duration::from_nanos(options.client_timeout),
         ..ClusterConfig::local(&addresses, &public(replicas), &public(clients))

@@ -132,12 +132,7 @@ impl World {
     fn take_down(&mut self, replica: usize) {
         self.replicas[replica].member = None;
         self.replicas[replica].inbox.clear();
-        for other in (0..self.n() + self.clients.len()).filter(|other| *other != replica) {
-            for pillar in 0..self.options.pillars {
-                self.disconnected(Wire { from: replica, to: other, pillar });
-            }
-        }
-        self.network.leave(replica);
+        self.unplug(replica);
     }
 
     /// A replica starts again, without what it knew.

@@ -7,6 +7,7 @@ use hypostyle_crypto::Suite;
 use super::network::NetworkOptions;
 use super::queue::{MICROSECOND, MILLISECOND, SECOND, Time};
 use super::random::Random;
+use super::rescue::Rescue;
 use crate::byzantine::{Behaviour, ClientStrategy};
 
 /// All that a run depends on beside its seed.
@@ -68,7 +69,13 @@ pub struct Options {
     pub hostile: Vec<ClientStrategy>,
     /// How long anything may go wrong.
     pub safety: Time,
+    /// Who needs the state of others.
+    pub rescue: Option<Rescue>,
 }
+
+/// Runs in which a replica needs the state of others, of a thousand, and what sets their chance apart.
+const RESCUES_PERMILLE: u64 = 60;
+const RESCUES: u64 = 0x7265_7363_7565;
 
 /// Which faults strike, and how often.
 #[derive(Clone, Debug, Default)]
@@ -118,7 +125,9 @@ impl Options {
         let replicas = random.pick(&[4, 4, 4, 4, 4, 4, 7]);
         let byzantine = if calm { Vec::new() } else { Self::adversaries(random, replicas) };
         let needs_views = byzantine.iter().any(|(_, behaviour)| behaviour.needs_view_changes());
-        Self {
+        // Of chance of its own: a seed that draws none runs as it did before there were any.
+        let mut own = Random::new(random.clone().number() ^ RESCUES);
+        let mut options = Self {
             replicas,
             pillars,
             checkpoint_interval,
@@ -151,7 +160,12 @@ impl Options {
             byzantine,
             safety: random.within(500..=4000) * MILLISECOND,
             hostile: Self::hostile_clients(&mut Random::new(random.clone().number())),
+            rescue: None,
+        };
+        if !calm && own.chance(RESCUES_PERMILLE) {
+            options.rescue = Some(Rescue::draw(&mut options, &mut own));
         }
+        options
     }
 
     /// n = 4, P = 4, nothing goes wrong: what speed is measured with.
@@ -187,6 +201,7 @@ impl Options {
             byzantine: Vec::new(),
             hostile: Vec::new(),
             safety: SECOND,
+            rescue: None,
         }
     }
 

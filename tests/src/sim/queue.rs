@@ -36,6 +36,12 @@ pub(super) enum Event {
     Fault,
     /// A partition heals.
     Heal,
+    /// The state of a replica goes wrong.
+    Rot(usize),
+    /// A replica is cut off for long.
+    Unplug(usize),
+    /// It is no more.
+    Plug(usize),
     /// A crashed replica starts again.
     Restart(usize),
 }

@@ -2,6 +2,8 @@
 //! down what it executed, so that checkers can compare that.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use hypostyle_app_api::{Application, ApplicationError, ClientId, Context, Digest, Number, Snapshot};
 use hypostyle_crypto::sha256;
@@ -13,6 +15,8 @@ use super::trace::hash;
 const ACCOUNTS: usize = 8;
 /// What each holds at first.
 const DEPOSIT: u64 = 1000;
+/// What ballast is made of.
+const BALLAST: u8 = 0xba;
 /// Keys of the store.
 const KEYS: usize = 16;
 
@@ -33,11 +37,25 @@ pub struct Executed {
 #[derive(Clone, Debug)]
 pub struct Service {
     state: State,
-    /// How many states were taken over.
-    restored: u64,
     /// Operations executed before `journal`: in the state that was taken over.
     first: u64,
     journal: Vec<Executed>,
+    /// How many states were taken over.
+    restored: u64,
+    /// Bytes of a snapshot that never change: it has chunks to spare.
+    ballast: usize,
+    faults: Arc<ServiceFaults>,
+    /// Whether the state went wrong here, and no other was taken over since.
+    rotten: bool,
+}
+
+/// What goes wrong with the application of one replica.
+#[derive(Debug, Default)]
+pub struct ServiceFaults {
+    /// The next operation spoils the state.
+    pub rots: AtomicBool,
+    /// So many states are not taken over.
+    pub refusals: AtomicU32,
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +70,20 @@ impl Service {
     #[must_use]
     pub fn new() -> Self {
         let state = State { executed: 0, accounts: [DEPOSIT; ACCOUNTS], values: [0; KEYS] };
-        Self { state, restored: 0, first: 0, journal: Vec::new() }
+        let (first, restored, ballast, rotten) = (0, 0, 0, false);
+        Self { state, first, journal: Vec::new(), restored, ballast, faults: Arc::default(), rotten }
+    }
+
+    /// The same with so many bytes more in its snapshots, and with what may go wrong.
+    #[must_use]
+    pub fn with(ballast: usize, faults: &Arc<ServiceFaults>) -> Self {
+        Self { ballast, faults: Arc::clone(faults), ..Self::new() }
+    }
+
+    /// Whether its state went wrong.
+    #[must_use]
+    pub fn is_rotten(&self) -> bool {
+        self.rotten
     }
 
     /// Whether no money was made or lost.
@@ -137,6 +168,10 @@ impl Application for Service {
     type Snapshot = ServiceSnapshot;
 
     fn execute(&mut self, context: &Context, operation: &[u8], reply: &mut Vec<u8>) {
+        if self.faults.rots.swap(false, Ordering::Relaxed) {
+            self.state.values[0] ^= 1;
+            self.rotten = true;
+        }
         self.apply(operation, reply);
         self.state.executed += 1;
         let Context { client, number, .. } = *context;
@@ -148,22 +183,29 @@ impl Application for Service {
     }
 
     fn snapshot(&self) -> ServiceSnapshot {
-        ServiceSnapshot(self.state.encode())
+        ServiceSnapshot([self.state.encode(), vec![BALLAST; self.ballast]].concat())
     }
 
     fn restore(&mut self, from: &mut dyn Read) -> Result<(), ApplicationError> {
+        let refusals = self.faults.refusals.load(Ordering::Relaxed);
+        if refusals > 0 {
+            self.faults.refusals.store(refusals - 1, Ordering::Relaxed);
+            return Err(ApplicationError::Malformed("not today".to_owned()));
+        }
         let mut bytes = Vec::new();
         from.read_to_end(&mut bytes)?;
-        if bytes.len() != 8 * (1 + ACCOUNTS + KEYS) {
-            return Err(ApplicationError::Malformed(format!("{} bytes", bytes.len())));
+        let ballast = bytes.split_off(bytes.len().min(8 * (1 + ACCOUNTS + KEYS)));
+        if bytes.len() != 8 * (1 + ACCOUNTS + KEYS) || ballast != vec![BALLAST; self.ballast] {
+            return Err(ApplicationError::Malformed(format!("{} bytes", bytes.len() + ballast.len())));
         }
         let mut numbers = bytes.as_chunks().0.iter().map(|chunk| u64::from_le_bytes(*chunk));
         let mut next = || numbers.next().unwrap_or(0);
         let executed = next();
         let accounts = std::array::from_fn(|_| next());
         let values = std::array::from_fn(|_| next());
-        let (state, restored) = (State { executed, accounts, values }, self.restored + 1);
-        *self = Self { state, restored, first: executed, journal: Vec::new() };
+        self.state = State { executed, accounts, values };
+        (self.first, self.restored, self.rotten) = (executed, self.restored + 1, false);
+        self.journal.clear();
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use super::queue::Event;
 use super::replica::{Arrival, FIRST, SECOND};
 use super::service::Service;
 use super::world::{TURN_MIN, World, client_id, replica_id};
-use crate::checkers::Check;
+use crate::checkers::{Check, diverged};
 
 impl World {
     pub(super) fn turn(&mut self, replica: usize) -> Check {
@@ -54,8 +54,15 @@ impl World {
                 arrivals.into_iter().filter(heard).collect()
             }
         };
+        let (diverged, rotten) = (member.executor().diverged(), member.executor().application().is_rotten());
         let waiting = self.steps(replica, &mut member, clock, arrivals);
         let outputs: Vec<_> = member.outputs().collect();
+        if self.replicas[replica].is_honest() {
+            if diverged && member.executor().diverged() {
+                outputs.iter().try_for_each(|output| diverged::says(replica_id(replica), output))?;
+            }
+            self.checkers.rots(replica_id(replica), rotten || member.executor().application().is_rotten());
+        }
         let sides = twin.as_ref().map_or(Vec::new(), |twin| twin.sides.clone());
         for output in outputs {
             self.perform(replica, output, sides.iter().map(|sides| sides & FIRST != 0).collect())?;

@@ -17,7 +17,7 @@ use super::options::Options;
 use super::queue::{Event, Queue, Time};
 use super::random::Random;
 use super::replica::{Arrival, Clock, SimReplica, Twin};
-use super::service::Service;
+use super::service::{Service, ServiceFaults};
 use super::trace::Trace;
 use crate::byzantine::{Behaviour, Byzantine, Casting};
 use crate::checkers::{Check, Checkers};
@@ -35,6 +35,8 @@ pub(super) struct World {
     pub(super) hostile: Hostile,
     pub(super) checkers: Checkers,
     pub(super) trace: Trace,
+    /// What goes wrong with each replica's application.
+    pub(super) service_faults: Vec<Arc<ServiceFaults>>,
     /// Whether faults still strike.
     pub(super) safety: bool,
 }
@@ -50,6 +52,7 @@ impl World {
             limits: frame_limits(&cluster.config),
             network: Network::new(options.network.clone(), n, options.all_clients(), options.pillars),
             checkers: Checkers::new(&cluster.config),
+            service_faults: (0..n).map(|_| Arc::default()).collect(),
             replicas: Vec::new(),
             clients: Vec::new(),
             hostile: Hostile::new(&options, &cluster.config, &mut random),
@@ -63,6 +66,7 @@ impl World {
         };
         world.replicas = (0..n).map(|id| world.new_replica(id)).collect();
         world.clients = (0..world.options.clients).map(|index| world.new_client(index)).collect();
+        world.plan_rescue();
         let World { network, random, queue, .. } = &mut world;
         network.reconnect(0, random, queue);
         // Where nothing goes wrong, nobody comes late either.
@@ -119,6 +123,18 @@ impl World {
             Event::Fault => self.strike(),
             Event::Heal => {
                 self.heal();
+                Ok(())
+            }
+            Event::Rot(replica) => {
+                self.rot(replica);
+                Ok(())
+            }
+            Event::Unplug(replica) => {
+                self.unplug(replica);
+                Ok(())
+            }
+            Event::Plug(replica) => {
+                self.plug(replica);
                 Ok(())
             }
             Event::Restart(replica) => {
@@ -288,7 +304,9 @@ impl World {
         let identity: &Arc<Identity> = &self.cluster.replicas[id];
         let (config, keyring) = (&self.cluster.config, &self.cluster.keyring);
         let threads = self.options.threads;
-        Box::new(Member::new(config, replica_id(id), identity, keyring, Service::new(), threads))
+        let ballast = self.options.rescue.as_ref().map_or(0, |rescue| rescue.ballast);
+        let service = Service::with(ballast, &self.service_faults[id]);
+        Box::new(Member::new(config, replica_id(id), identity, keyring, service, threads))
     }
 
     fn new_client(&self, index: usize) -> SimClient {
@@ -296,6 +314,7 @@ impl World {
         let mut client =
             SimClient::new(&self.cluster.config, client_id(index), &self.cluster.keyring, habits);
         client.wants = self.options.operations;
+        client.operation_bytes = self.options.rescue.as_ref().map_or(0, |rescue| rescue.operation_bytes);
         client
     }
 }
