@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hypostyle_app_api::{Application, ClientId, Digest, Instant, Now, PillarId, Position, ReplicaId, Round};
 use hypostyle_crypto::{Identity, Keyring, Pool};
 use hypostyle_pillars::message::{FrameLimits, Nonce, PeerFrame};
-use hypostyle_pillars::{Decided, Demand, Progress, Source, Target};
+use hypostyle_pillars::{Decided, Demand, Evidence, Progress, Source, Target};
 
 use crate::config::{ClusterConfig, Replies};
 use crate::executor::Executor;
@@ -221,6 +221,17 @@ impl<A: Application> Member<A> {
     /// What was executed from this position on, as far as it is remembered.
     pub fn order_from(&self, position: Position) -> impl Iterator<Item = &OrderEntry> {
         self.seat.order_from(position)
+    }
+
+    /// How often replicas have contradicted themselves under their signatures.
+    #[must_use]
+    pub fn equivocations(&self) -> u64 {
+        self.workers.iter().flat_map(|worker| worker.node.counters.equivocations()).sum()
+    }
+
+    /// The first evidence that each pillar has against each replica.
+    pub fn evidence(&self) -> impl Iterator<Item = &Evidence> {
+        self.workers.iter().flat_map(|worker| worker.node.evidence())
     }
 
     /// What was refused, by "replica 2: reason".

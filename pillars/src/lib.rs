@@ -4,6 +4,7 @@
 mod batches;
 mod clients;
 mod config;
+mod evidence;
 mod log;
 pub mod message;
 mod outbox;
@@ -17,6 +18,7 @@ mod slot;
 mod votes;
 
 pub use config::Config;
+pub use evidence::Evidence;
 pub use outbox::{
     CheckpointVote, Decided, Declaration, Declared, Demand, Executed, Input, Output, Stable, Target,
 };

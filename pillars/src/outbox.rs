@@ -80,6 +80,9 @@ pub enum Output {
     Lag(Duration),
     /// A replica's verified checkpoint statement, for the executor.
     CheckpointVote(CheckpointVote),
+    /// A replica has signed what contradicts what it signed before; whether [`crate::Pillar::evidence`] holds the pair: the
+    /// first of each replica is kept.
+    Equivocated(ReplicaId, bool),
     /// A verified message, or part of one, had no effect.
     Rejected(ReplicaId, Rejected),
 }

@@ -132,7 +132,9 @@ impl Slot {
     pub(crate) fn propose(&mut self, view: View, digest: Digest, bundle: &Arc<SealedBundle>) -> Cast {
         match &mut self.proposal {
             Some(held) if held.view > view => return Cast::Repeated,
-            Some(held) if held.view == view && held.digest != digest => return Cast::Contradicts,
+            Some(held) if held.view == view && held.digest != digest => {
+                return Cast::Contradicts(held.bundle.clone());
+            }
             Some(held) if held.view == view && held.bundle.is_some() => return Cast::Repeated,
             Some(held) if held.view == view => held.bundle = Some(Arc::clone(bundle)),
             _ => self.proposal = Some(Proposal { view, digest, bundle: Some(Arc::clone(bundle)) }),

@@ -28,11 +28,12 @@ pub(crate) struct Vote {
 }
 
 /// What became of a vote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Cast {
     Counted,
     Repeated,
-    Contradicts,
+    /// With what its signer said before, unless a NEW-VIEW says it in its place.
+    Contradicts(Option<Arc<SealedBundle>>),
 }
 
 impl Votes {
@@ -73,10 +74,11 @@ impl Votes {
         if place.votes().any(|old| (old.view, old.digest) == (vote.view, vote.digest)) {
             return Cast::Repeated;
         }
-        if place.votes().any(|old| old.view == vote.view) {
+        let first = place.votes().find(|old| old.view == vote.view).map(|old| Arc::clone(&old.bundle));
+        if first.is_some() {
             // Others may have counted this one: kept too, or the first would shut out their certificate.
             place.older = Some(Box::new(vote));
-            return Cast::Contradicts;
+            return Cast::Contradicts(first);
         }
         if place.newest.as_ref().is_some_and(|newest| newest.view > vote.view) {
             place.older = Some(Box::new(vote));

@@ -21,6 +21,8 @@ pub(crate) struct Counters {
     pub(crate) views_entered: u64,
     /// Replies sent.
     pub(crate) reply_groups: u64,
+    /// Of each replica: how often it has contradicted itself under its signature.
+    equivocations: Vec<u64>,
     replicas: Vec<[u64; Rejected::ALL.len()]>,
     clients: BTreeMap<ClientId, [u64; Rejected::ALL.len()]>,
 }
@@ -38,6 +40,7 @@ impl Counters {
             declarations: 0,
             views_entered: 0,
             reply_groups: 0,
+            equivocations: vec![0; usize::from(replicas)],
             replicas: vec![[0; Rejected::ALL.len()]; usize::from(replicas)],
             clients: BTreeMap::new(),
         }
@@ -52,6 +55,18 @@ impl Counters {
         if let Some(counts) = counts {
             counts[reason.index()] += 1;
         }
+    }
+
+    /// Counts an equivocation; whether it is the first of its replica.
+    pub(crate) fn equivocated(&mut self, replica: ReplicaId) -> bool {
+        let count = &mut self.equivocations[replica.index()];
+        *count += 1;
+        *count == 1
+    }
+
+    /// Of each replica: how often it has contradicted itself under its signature.
+    pub(crate) fn equivocations(&self) -> &[u64] {
+        &self.equivocations
     }
 
     /// n: accounts of the clients follow those of the replicas.

@@ -14,6 +14,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use hypostyle_app_api::{ClientId, Instant, Now, PillarId, ReplicaId};
 use hypostyle_crypto::{Class, Desk, Finished, Pool, Tag};
+#[cfg(feature = "simulation")]
+use hypostyle_pillars::Evidence;
 use hypostyle_pillars::message::{FrameLimits, Malformed, Message, PeerFrame, Request, SealedBundle};
 use hypostyle_pillars::{
     Admission, Config, Decided, Declared, Demand, Input, Output, Pillar, Progress, Rejected, Source, Target,
@@ -395,6 +397,7 @@ impl Node {
                 self.counters.views_entered += 1;
                 NodeOutput::ToExecutor(ExecutorInput::Entered(pillar, view))
             }
+            Output::Equivocated(replica, is_kept) => return self.equivocated(index, replica, is_kept),
             Output::Rejected(replica, reason) => return self.counters.refuse(Source::Peer(replica), reason),
             Output::SendBody(to, body) => to_peers(to, PeerMessage::Body(body)),
             Output::SendBundle(to, bundle) => to_peers(Target::Peer(to), PeerMessage::Bundle(bundle)),
@@ -416,6 +419,20 @@ impl Node {
             }
         };
         self.outputs.push(output);
+    }
+
+    fn equivocated(&mut self, index: usize, replica: ReplicaId, is_kept: bool) {
+        let is_first = self.counters.equivocated(replica);
+        let evidence = self.pillars[index].evidence().find(|evidence| evidence.signer() == replica);
+        if let Some(evidence) = evidence.filter(|_| is_first && is_kept) {
+            tracing::error!(%replica, pillar = %evidence.pillar(), %evidence, "a replica contradicts itself under its signature: it is faulty, or was started again without its log");
+        }
+    }
+
+    /// The first evidence that each pillar has against each replica.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn evidence(&self) -> impl Iterator<Item = &Evidence> {
+        self.pillars.iter().flat_map(Pillar::evidence)
     }
 
     fn count_decided(&mut self, decided: &Decided) {

@@ -302,6 +302,10 @@ impl<A: Application> Worker<A> {
         let net = self.transport.counters();
         let named = self.node.counters.named().into_iter().chain(crypto).chain(named(net));
         status.counters.extend(named.map(|(name, count)| (name.to_owned(), count)));
+        let equivocations = (0..).zip(self.node.counters.equivocations());
+        let named =
+            equivocations.map(|(id, count): (u16, _)| (format!("equivocations of replica {id}"), *count));
+        status.counters.extend(named);
         status.refusals.extend(self.node.counters.refusals());
         status
             .refusals

@@ -16,12 +16,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hypostyle_app_api::{Digest, Instant, Now, PillarId, ReplicaId, Round, Seq, View};
-use hypostyle_probe::{Bug, bug};
+use hypostyle_probe::{Bug, bug, mark};
 
 pub use admit::{Admission, Source};
 
 use crate::batches::Batches;
 use crate::clients::Clients;
+use crate::evidence::Evidence;
 use crate::log::Log;
 use crate::message::{Body, Kind, Message, SealedBundle, Statement};
 use crate::outbox::{CheckpointVote, Executed, Input, Output, Stable, Target};
@@ -77,6 +78,8 @@ pub struct Pillar {
     forgotten_to: Seq,
     /// Whether it has voted or proposed since it started.
     has_voted: bool,
+    /// The first evidence against each replica.
+    evidence: Box<[Option<Evidence>]>,
     /// How often each replica has recovered.
     incarnations: Box<[u64]>,
 }
@@ -134,6 +137,7 @@ impl Pillar {
             unsaid_checkpoint: None,
             forgotten_to: Seq(0),
             has_voted: false,
+            evidence: vec![None; usize::from(config.replicas)].into(),
             incarnations: vec![0; usize::from(config.replicas)].into(),
             config,
         }
@@ -402,6 +406,21 @@ impl Pillar {
                 CheckpointVote { replica, round, digest: statement.digest, bundle: Arc::clone(bundle) };
             out.push(Output::CheckpointVote(vote));
         }
+    }
+
+    /// A replica has contradicted itself under its signature.
+    fn accuse(&mut self, evidence: Evidence, out: &mut Vec<Output>) {
+        mark!("evidence of equivocation was taken");
+        let signer = evidence.signer();
+        let first = &mut self.evidence[signer.index()];
+        let is_first = first.is_none();
+        first.get_or_insert(evidence);
+        out.push(Output::Equivocated(signer, is_first));
+    }
+
+    /// The first evidence against each replica that has contradicted itself.
+    pub fn evidence(&self) -> impl Iterator<Item = &Evidence> {
+        self.evidence.iter().flatten()
     }
 
     fn reject(&self, from: ReplicaId, reason: Rejected, out: &mut Vec<Output>) {

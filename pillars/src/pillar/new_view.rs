@@ -8,6 +8,7 @@ use hypostyle_probe::{Bug, bug, mark};
 
 use super::Pillar;
 use crate::Rejected;
+use crate::evidence::{Evidence, new_views_differ};
 use crate::message::{Body, Kind, NewView, NewViewContent, ViewChange, WantedBody};
 use crate::outbox::{Declaration, Output, Target};
 
@@ -176,6 +177,10 @@ impl Pillar {
             }
         }
         let complete = candidate.is_complete();
+        let before = self.views.candidates[new_view.signer().index()].as_ref().map(|held| &held.new_view);
+        if let Some(before) = before.filter(|before| new_views_differ(before, new_view)).map(Arc::clone) {
+            self.accuse(Evidence::NewViews([before, Arc::clone(new_view)]), out);
+        }
         self.views.candidates[new_view.signer().index()] = Some(candidate);
         if !complete && self.resend.may_ask(new_view.signer(), now.instant) {
             mark!("a NEW-VIEW names VIEW-CHANGEs that are missing");

@@ -8,6 +8,7 @@ use super::Pillar;
 use super::admit::requests_belong;
 use hypostyle_probe::{Bug, bug, mark};
 
+use crate::evidence::Evidence;
 use crate::message::{Body, Kind, Request, SealedBundle, Statement};
 use crate::outbox::{Demand, Output, Target};
 use crate::slot::{Proposal, Slot, Stage};
@@ -141,7 +142,7 @@ impl Pillar {
             Kind::Commit => slot.commits.cast(self.config.me, vote),
             Kind::Propose | Kind::Checkpoint => slot.propose(own.view, own.digest, bundle),
         };
-        assert!(cast != Cast::Contradicts, "two own statements for one slot: {own:?}");
+        assert!(!matches!(cast, Cast::Contradicts(_)), "two own statements for one slot: {own:?}");
         self.advance_slot(now, own.seq, out);
     }
 
@@ -168,7 +169,12 @@ impl Pillar {
         };
         match cast {
             Cast::Repeated => return,
-            Cast::Contradicts => self.reject(signer, Rejected::Equivocation, out),
+            Cast::Contradicts(first) => {
+                if let Some(first) = first {
+                    self.accuse(Evidence::Statements(*statement, [first, Arc::clone(bundle)]), out);
+                }
+                self.reject(signer, Rejected::Equivocation, out);
+            }
             Cast::Counted => {}
         }
         // A vote may complete a certificate whose body is at hand: it needn't be asked for.

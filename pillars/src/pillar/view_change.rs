@@ -10,6 +10,7 @@ use hypostyle_probe::{Bug, bug, mark};
 use super::Pillar;
 use super::new_view::{Begun, Candidate};
 use crate::Rejected;
+use crate::evidence::{Evidence, view_changes_differ};
 use crate::message::{Leave, Prepared, SealedBundle, Statement, ViewChange, ViewChangeContent, WantedBody};
 use crate::outbox::{CheckpointVote, Declaration, Declared, Output, Stable};
 
@@ -137,6 +138,11 @@ impl Pillar {
             return self.reject(signer, Rejected::Redundant, out);
         }
         self.views.take(change);
+        let before =
+            self.views.latest[signer.index()].as_ref().filter(|old| view_changes_differ(old, change));
+        if let Some(before) = before.map(Arc::clone) {
+            self.accuse(Evidence::ViewChanges([before, Arc::clone(change)]), out);
+        }
         let latest = &mut self.views.latest[signer.index()];
         if latest.as_ref().is_none_or(|old| old.view() < change.view()) {
             *latest = Some(Arc::clone(change));
@@ -244,6 +250,12 @@ impl Pillar {
             return Some(Rejected::Unsolicited);
         }
         let latest = self.views.latest[change.signer().index()].as_ref();
+        // Worth verifying once: it convicts its signer.
+        if self.evidence[change.signer().index()].is_none()
+            && latest.is_some_and(|old| view_changes_differ(old, change))
+        {
+            return None;
+        }
         latest.is_some_and(|old| old.view() >= change.view()).then_some(Rejected::Redundant)
     }
 }

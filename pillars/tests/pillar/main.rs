@@ -11,6 +11,7 @@ mod codecs;
 mod daggers_views;
 mod daggers_votes;
 mod digests;
+mod evidence;
 mod executor;
 mod fixture;
 mod forge;

@@ -7,6 +7,7 @@ mod certificates;
 mod chain;
 mod checkpoints;
 pub(crate) mod diverged;
+mod evidence;
 mod history;
 mod linearizability;
 mod money;
@@ -21,10 +22,13 @@ mod validity;
 mod views;
 mod votes;
 
+use std::sync::Arc;
+
 use hypostyle::client::Completion;
 use hypostyle::config::ClusterConfig;
 use hypostyle::simulation::Member;
 use hypostyle_app_api::{ClientId, Digest, Number, Position, ReplicaId};
+use hypostyle_crypto::Keyring;
 use hypostyle_pillars::Decided;
 use hypostyle_pillars::message::{Kind, NewView, Nonce, SealedBundle, Statement, ViewChange};
 
@@ -51,6 +55,7 @@ pub struct Checkers {
     history: history::History,
     votes: votes::Votes,
     new_views: new_views::NewViews,
+    evidence: evidence::Evidence,
     views: views::Views,
     order: order::Order,
     chain: chain::Chain,
@@ -70,13 +75,14 @@ pub struct Checkers {
 impl Checkers {
     /// Checkers for a cluster that has done nothing yet.
     #[must_use]
-    pub fn new(cluster: &ClusterConfig) -> Self {
+    pub fn new(cluster: &ClusterConfig, keyring: &Arc<Keyring>) -> Self {
         let (replicas, pillars) = (cluster.n(), usize::from(cluster.pillars));
         Self {
             agreement: agreement::Agreement::new(pillars),
             history: history::History::new(pillars),
             votes: votes::Votes::default(),
             new_views: new_views::NewViews::default(),
+            evidence: evidence::Evidence::new(replicas, Arc::clone(keyring)),
             views: views::Views::new(replicas, pillars),
             order: order::Order::new(replicas),
             chain: chain::Chain::new(replicas),
@@ -193,6 +199,7 @@ impl Checkers {
         }
         self.checkpoints.stable(replica, member.stable(), &mut self.reference)?;
         let begins = self.recovery.turned(replica, member, &self.reference, self.cluster.pillars)?;
+        self.evidence.turned(replica, member)?;
         for progress in member.progress() {
             if self.views.stands(replica, &progress)? || (begins && progress.active) {
                 let to = (progress.pillar, progress.view);
@@ -216,12 +223,18 @@ impl Checkers {
     /// A correct replica starts again without its memory: it executes from the first position or a state on, and what it
     /// has left binds it no more. What it has said was said.
     pub fn restarted(&mut self, replica: ReplicaId, nonce: Nonce) {
+        self.may_be_accused(replica);
         self.recovery.restarted(replica, nonce, self.history.last_of(replica));
         self.installed(replica, Position(0));
         self.views.restarted(replica);
         self.votes.restarted(replica);
         self.once.restarted(replica);
         self.checkpoints.restarted(replica);
+    }
+
+    /// A replica is an adversary, or has forgotten what it said.
+    pub fn may_be_accused(&mut self, replica: ReplicaId) {
+        self.evidence.may_be_accused(replica);
     }
 
     /// A client, correct or not, has signed a request.

@@ -220,6 +220,7 @@ impl Seat {
             Output::SendStatus(..)
             | Output::Demand(_)
             | Output::CheckpointVote(_)
+            | Output::Equivocated(..)
             | Output::Rejected(..)
             | Output::Entered(_)
             | Output::Lag(_) => {}

@@ -19,6 +19,7 @@ pub const MARKS: &[&str] = &[
     "a slow or wasteful primary is deposed",
     "began a view",
     "entered a view without having left for it",
+    "evidence of equivocation was taken",
     "joined f+1 that left",
     "left a view",
     "recover held back until its time",

@@ -51,7 +51,7 @@ impl World {
         let mut world = Self {
             limits: frame_limits(&cluster.config),
             network: Network::new(options.network.clone(), n, options.all_clients(), options.pillars),
-            checkers: Checkers::new(&cluster.config),
+            checkers: Checkers::new(&cluster.config, &cluster.keyring),
             service_faults: (0..n).map(|_| Arc::default()).collect(),
             replicas: Vec::new(),
             clients: Vec::new(),
@@ -66,6 +66,9 @@ impl World {
         };
         world.replicas = (0..n).map(|id| world.new_replica(id)).collect();
         world.clients = (0..world.options.clients).map(|index| world.new_client(index)).collect();
+        for (adversary, _) in &world.options.byzantine {
+            world.checkers.may_be_accused(replica_id(*adversary));
+        }
         world.plan_rescue();
         let World { network, random, queue, .. } = &mut world;
         network.reconnect(0, random, queue);
