@@ -93,7 +93,10 @@ impl Step {
             Self::Simulator => {
                 let sim =
                     ["run", "--locked", "--profile", "sim", "--package", "hypostyle-tests", "--bin", "sim"];
-                vec![cargo(&[&sim[..], &["--", "run", "--seeds", SEEDS]].concat())]
+                // A seed is the same run in every build: what that has just built is compared with one for development.
+                let mut same = cargo(&["run", "--locked", "--package", "hypostyle-tests", "--bin", "sim"]);
+                same.args(["--", "same-as"]).arg(tools::built("sim", "sim"));
+                vec![cargo(&[&sim[..], &["--", "run", "--seeds", SEEDS]].concat()), same]
             }
         }
     }

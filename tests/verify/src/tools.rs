@@ -17,6 +17,13 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// A program that cargo has built in a profile: beside the folder that this one lies in.
+pub(crate) fn built(profile: &str, program: &str) -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    let target = own.ancestors().nth(2).unwrap_or(Path::new("target"));
+    target.join(profile).join(program)
+}
+
 pub(crate) fn has_nextest() -> bool {
     works(cargo().args(["nextest", "--version"]))
 }

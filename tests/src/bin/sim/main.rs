@@ -4,7 +4,7 @@
 mod report;
 mod selftest;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -90,6 +90,14 @@ enum Action {
         #[arg(long)]
         bug: Option<String>,
     },
+    /// Runs seeds here and with this program of another build profile: each must give the same trace.
+    SameAs {
+        /// The other build.
+        program: std::path::PathBuf,
+        /// How many seeds.
+        #[arg(long, default_value_t = 8)]
+        seeds: u64,
+    },
     /// Measures seeds a second of n = 4, P = 4 and 200 operations on one core, all checks on.
     Bench {
         /// How many seeds.
@@ -117,6 +125,7 @@ fn main() -> ExitCode {
             twins(batch, json, trace)
         }
         Action::Selftest { seconds, bug } => selftest::run(Duration::from_secs(seconds), bug.as_deref()),
+        Action::SameAs { program, seeds } => (0..seeds).all(|seed| is_same(&program, seed)),
         Action::Bench { seeds } => bench(seeds),
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -143,10 +152,29 @@ fn run(batch: Batch, json: bool, all_marks: bool) -> bool {
     report.failed.is_empty() && (misses_nothing(&report) || !all_marks)
 }
 
+fn in_a_line(outcome: &Outcome) -> String {
+    let Outcome { seed, steps, slots, trace, time, .. } = outcome;
+    format!("seed {seed}: {steps} steps, {slots} slots, {} ms, trace {trace:016x}", time / sim::MILLISECOND)
+}
+
+/// Whether another build runs a seed as this one does.
+fn is_same(program: &std::path::Path, seed: u64) -> bool {
+    let own = in_a_line(&sim::run(seed, false));
+    let other = match Command::new(program).args(["seed", &seed.to_string()]).output() {
+        Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+        Err(error) => error.to_string(),
+    };
+    let same = other.lines().next() == Some(&own);
+    println!("{own}: {}", if same { "the same" } else { "NOT the same" });
+    if !same {
+        println!("{}: {other}", program.display());
+    }
+    same
+}
+
 fn one(seed: u64, trace: bool) -> bool {
     let outcome = sim::run(seed, trace);
-    let Outcome { steps, slots, trace, time, .. } = &outcome;
-    println!("seed {seed}: {steps} steps, {slots} slots, {} ms, trace {trace:016x}", time / sim::MILLISECOND);
+    println!("{}", in_a_line(&outcome));
     if outcome.violation.is_some() {
         print_seed(&outcome);
     }
