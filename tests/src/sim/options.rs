@@ -116,13 +116,13 @@ impl Options {
         let restarts = Random::new(random.clone().number()).chance(300);
         let checkpoint_interval = random.pick(&[1, 2, 4, 4, 8, 16]);
         let window = checkpoint_interval * random.pick(&[2, 2, 3, 4, 8]);
-        let pillars = random.pick(&[1, 2, 2, 3, 4, 4, 4, 8]);
+        let pillars = random.pick(&[1, 1, 2, 2, 2, 3, 4, 4, 4, 8]);
         let request_operations = random.pick(&[1, 1, 1, 2, 5]);
         let batch_max = u32::from(request_operations) * random.pick(&[1, 2, 4, 16, 100]);
         let view_timeout = random.pick(&[20, 50, 100, 200, 500]) * MILLISECOND;
         let threads = random.pick(&[(1, false), (1, false), (1, false), (1, true), (2, false), (3, true)]);
         let calm = random.chance(150);
-        let replicas = random.pick(&[4, 4, 4, 4, 4, 4, 7]);
+        let replicas = random.pick(&[4, 4, 4, 4, 4, 4, 4, 4, 4, 7]);
         let byzantine = if calm { Vec::new() } else { Self::adversaries(random, replicas) };
         let needs_views = byzantine.iter().any(|(_, behaviour)| behaviour.needs_view_changes());
         // Of chance of its own: a seed that draws none runs as it did before there were any.
@@ -147,8 +147,8 @@ impl Options {
             suite: if random.chance(10) { Suite::Ed25519 } else { Suite::Simulated },
             threads: (threads.0.min(usize::from(pillars)), threads.1),
             turn: random.pick(&[2, 20, 200, 1000]) * MICROSECOND,
-            clients: random.within(1..=4).try_into().expect("at most 4"),
-            operations: random.pick(&[5, 10, 10, 20, 20, 50, 100]),
+            clients: random.pick(&[1, 1, 2, 2, 3, 4]),
+            operations: random.pick(&[2, 5, 10, 10, 20, 20, 50, 100]),
             outstanding: random.pick(&[1, 2, 8, 32]),
             think: random.pick(&[0, 0, 1, 10, 50]) * MILLISECOND,
             network: if calm { Self::good_network(random) } else { Self::bad_network(random) },
@@ -158,7 +158,7 @@ impl Options {
                 FaultOptions { restarts, ..Self::bad_faults(random, view_timeout, needs_views) }
             },
             byzantine,
-            safety: random.within(500..=4000) * MILLISECOND,
+            safety: random.within(300..=2500) * MILLISECOND,
             hostile: Self::hostile_clients(&mut Random::new(random.clone().number())),
             rescue: None,
         };

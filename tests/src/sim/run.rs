@@ -37,6 +37,8 @@ pub struct Outcome {
 const FRESH: u64 = 20;
 /// Virtual time in which everything outstanding must be done: some of a client's longest back-offs.
 const LIVENESS: Time = 120 * SECOND;
+/// Turns, frames and other events in which it must be done: some ten times the most it takes.
+const LIVENESS_EVENTS: u64 = 4_000_000;
 
 /// Runs what this seed draws.
 #[must_use]
@@ -75,6 +77,19 @@ pub(super) fn finish(seed: u64, world: &mut World, phases: impl Fn(&mut World) -
     }
 }
 
+/// Until when all must be done.
+#[derive(Clone, Copy)]
+struct Bound {
+    time: Time,
+    events: u64,
+}
+
+impl Bound {
+    fn is_used_up(self, world: &World) -> bool {
+        world.events >= self.events
+    }
+}
+
 fn phases(world: &mut World) -> Check {
     let end = world.options.safety;
     let at_peace = world.options.is_fault_free();
@@ -82,7 +97,7 @@ fn phases(world: &mut World) -> Check {
     world.calm();
     world.unleash(world.now);
     world.trace.tell(world.now, format_args!("--- from here on nothing goes wrong ---"));
-    let bound = world.now + LIVENESS;
+    let bound = Bound { time: world.now + LIVENESS, events: world.events + LIVENESS_EVENTS };
     if world.options.faults.restarts && world.random.chance(500) {
         recover_at_rest(world, bound)?;
     }
@@ -90,7 +105,8 @@ fn phases(world: &mut World) -> Check {
         world.clients[client].wants += FRESH;
         world.client_acts(client)?;
     }
-    world.run_until(bound, |world| world.clients.iter().all(SimClient::is_done) && has_recovered(world))?;
+    let is_done = |world: &World| world.clients.iter().all(SimClient::is_done) && has_recovered(world);
+    world.run_until(bound.time, |world| bound.is_used_up(world) || is_done(world))?;
     all_done(world)?;
     recovered(world)?;
     world.hostile.silence();
@@ -112,8 +128,8 @@ pub(super) fn all_done(world: &mut World) -> Check {
 }
 
 /// Who has restarted recovers though nobody asks for anything new. Then another may fail: it is needed.
-fn recover_at_rest(world: &mut World, bound: Time) -> Check {
-    world.run_until(bound, has_recovered)?;
+fn recover_at_rest(world: &mut World, bound: Bound) -> Check {
+    world.run_until(bound.time, |world| bound.is_used_up(world) || has_recovered(world))?;
     recovered(world)?;
     if world.random.chance(500) {
         world.crash();

@@ -28,6 +28,8 @@ pub(super) struct World {
     pub(super) limits: FrameLimits,
     pub(super) random: Random,
     pub(super) now: Time,
+    /// Handled so far.
+    pub(super) events: u64,
     pub(super) queue: Queue,
     pub(super) network: Network,
     pub(super) replicas: Vec<SimReplica>,
@@ -59,6 +61,7 @@ impl World {
             queue: Queue::default(),
             trace: Trace::new(prints),
             now: 0,
+            events: 0,
             safety: true,
             cluster,
             random,
@@ -93,7 +96,7 @@ impl World {
     pub(super) fn run_until(&mut self, end: Time, done: impl Fn(&Self) -> bool) -> Check {
         while !done(self) && self.queue.next_time().is_some_and(|at| at <= end) {
             let Some((at, event)) = self.queue.pop() else { break };
-            self.now = at;
+            (self.now, self.events) = (at, self.events + 1);
             self.handle(event)?;
         }
         if self.queue.next_time().is_none_or(|at| at > end) {

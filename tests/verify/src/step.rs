@@ -96,7 +96,7 @@ impl Step {
                 // A seed is the same run in every build: what that has just built is compared with one for development.
                 let mut same = cargo(&["run", "--locked", "--package", "hypostyle-tests", "--bin", "sim"]);
                 same.args(["--", "same-as"]).arg(tools::built("sim", "sim"));
-                vec![cargo(&[&sim[..], &["--", "run", "--seeds", SEEDS]].concat()), same]
+                vec![cargo(&[&sim[..], &["--", "run", "--all-marks", "--seeds", SEEDS]].concat()), same]
             }
         }
     }
