@@ -37,8 +37,8 @@ pub struct Outcome {
 const FRESH: u64 = 20;
 /// Virtual time in which everything outstanding must be done: some of a client's longest back-offs.
 const LIVENESS: Time = 120 * SECOND;
-/// Turns, frames and other events in which it must be done: some ten times the most it takes.
-const LIVENESS_EVENTS: u64 = 4_000_000;
+/// Turns, frames and other events in which it must be done, whatever adversaries add: a run that has gone wrong ends.
+const LIVENESS_EVENTS: u64 = 16_000_000;
 
 /// Runs what this seed draws.
 #[must_use]

@@ -183,7 +183,13 @@ impl World {
         }
         match message {
             Message::Bundle(bundle) => self.checkers.said(honest, &bundle),
-            Message::ViewChange(change) => self.checkers.left(honest, &change),
+            Message::ViewChange(change) => {
+                // What an adversary says to nobody may stand beside what it proves.
+                if !honest {
+                    change.bundles().iter().try_for_each(|bundle| self.checkers.said(false, bundle))?;
+                }
+                self.checkers.left(honest, &change)
+            }
             Message::NewView(new_view) => self.checkers.began(honest, &new_view),
             Message::Request(_) | Message::Body(_) | Message::Recover(_) => Ok(()),
         }
