@@ -80,9 +80,8 @@ pub enum Output {
     Lag(Duration),
     /// A replica's verified checkpoint statement, for the executor.
     CheckpointVote(CheckpointVote),
-    /// A replica has signed what contradicts what it signed before; whether [`crate::Pillar::evidence`] holds the pair: the
-    /// first of each replica is kept.
-    Equivocated(ReplicaId, bool),
+    /// A replica has signed what contradicts what it signed before. [`crate::Pillar::evidence`] holds the first such pair.
+    Equivocated(ReplicaId),
     /// A verified message, or part of one, had no effect.
     Rejected(ReplicaId, Rejected),
 }

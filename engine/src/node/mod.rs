@@ -397,7 +397,7 @@ impl Node {
                 self.counters.views_entered += 1;
                 NodeOutput::ToExecutor(ExecutorInput::Entered(pillar, view))
             }
-            Output::Equivocated(replica, is_kept) => return self.equivocated(index, replica, is_kept),
+            Output::Equivocated(replica) => return self.equivocated(index, replica),
             Output::Rejected(replica, reason) => return self.counters.refuse(Source::Peer(replica), reason),
             Output::SendBody(to, body) => to_peers(to, PeerMessage::Body(body)),
             Output::SendBundle(to, bundle) => to_peers(Target::Peer(to), PeerMessage::Bundle(bundle)),
@@ -421,10 +421,10 @@ impl Node {
         self.outputs.push(output);
     }
 
-    fn equivocated(&mut self, index: usize, replica: ReplicaId, is_kept: bool) {
+    fn equivocated(&mut self, index: usize, replica: ReplicaId) {
         let is_first = self.counters.equivocated(replica);
         let evidence = self.pillars[index].evidence().find(|evidence| evidence.signer() == replica);
-        if let Some(evidence) = evidence.filter(|_| is_first && is_kept) {
+        if let Some(evidence) = evidence.filter(|_| is_first) {
             tracing::error!(%replica, pillar = %evidence.pillar(), %evidence, "a replica contradicts itself under its signature: it is faulty, or was started again without its log");
         }
     }

@@ -412,10 +412,8 @@ impl Pillar {
     fn accuse(&mut self, evidence: Evidence, out: &mut Vec<Output>) {
         mark!("evidence of equivocation was taken");
         let signer = evidence.signer();
-        let first = &mut self.evidence[signer.index()];
-        let is_first = first.is_none();
-        first.get_or_insert(evidence);
-        out.push(Output::Equivocated(signer, is_first));
+        self.evidence[signer.index()].get_or_insert(evidence);
+        out.push(Output::Equivocated(signer));
     }
 
     /// The first evidence against each replica that has contradicted itself.

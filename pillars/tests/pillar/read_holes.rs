@@ -154,7 +154,7 @@ fn t14_a_new_primary_that_lacks_bodies_fetches_them() {
     for _ in 0..4 {
         cluster.run_without(|cluster, e| {
             let to_1 = e.to == ReplicaId(1) && matches!(e.frame[0], PeerFrame::BODY | PeerFrame::STATUS);
-            to_1 || says(cluster, e, Kind::Commit)
+            to_1 || cluster.says(e, Kind::Commit)
         });
     }
     // It is prepared by the word of 2 and 3.
@@ -164,15 +164,6 @@ fn t14_a_new_primary_that_lacks_bodies_fetches_them() {
     cluster.settle();
     cluster.insist(&[(0, 1)]);
     cluster.assert_executed(&[(0, 1)]);
-}
-
-fn says(cluster: &Cluster, envelope: &crate::cluster::Envelope, kind: Kind) -> bool {
-    match PeerFrame::decode(&envelope.frame, &cluster.config.frame_limits()) {
-        Ok(PeerFrame::Message(hypostyle_pillars::message::Message::Bundle(bundle))) => {
-            bundle.statements().iter().any(|statement| statement.kind == kind)
-        }
-        _ => false,
-    }
 }
 
 /// T14: any declaration may come while bodies, slots and certificates are missing.

@@ -1,7 +1,7 @@
 //! Replicas that lost their log: what others do for them, and what they must not do.
 
 use hypostyle_app_api::{PillarId, ReplicaId, Seq, View};
-use hypostyle_pillars::message::{Kind, Message, PeerFrame, RECOVER_SPACING, Recover};
+use hypostyle_pillars::message::{Kind, PeerFrame, RECOVER_SPACING, Recover};
 use hypostyle_pillars::{Admission, Demand, Input, Rejected, Source};
 
 use crate::cluster::{Cluster, Envelope};
@@ -231,13 +231,8 @@ fn a_recovered_replica_says_nothing_of_what_it_may_have_voted_on() {
     for number in 1..=4 {
         cluster.submit(0, cluster.keys.lone(0, number));
     }
-    let is_checkpoint = |cluster: &Cluster, envelope: &Envelope| {
-        let frame = PeerFrame::decode(&envelope.frame, &cluster.config.frame_limits());
-        let Ok(PeerFrame::Message(Message::Bundle(bundle))) = frame else { return false };
-        bundle.statements().iter().any(|statement| statement.kind == Kind::Checkpoint)
-    };
     let for_others = |cluster: &Cluster, envelope: &Envelope| {
-        envelope.to != ReplicaId(3) && is_checkpoint(cluster, envelope)
+        envelope.to != ReplicaId(3) && cluster.says(envelope, Kind::Checkpoint)
     };
     cluster.run_without(for_others);
     assert_eq!(cluster.frontier(3, 0), 4);
@@ -246,7 +241,7 @@ fn a_recovered_replica_says_nothing_of_what_it_may_have_voted_on() {
         cluster.step(ReplicaId(replica), PillarId(0), Input::Slow);
     }
     cluster.run_without(|cluster, envelope| {
-        is_checkpoint(cluster, envelope) || envelope.from == ReplicaId(3) && is_declared(envelope)
+        cluster.says(envelope, Kind::Checkpoint) || envelope.from == ReplicaId(3) && is_declared(envelope)
     });
     assert_eq!(cluster.pillar(3, 0).view(), View(1));
     assert_eq!(

@@ -5,7 +5,7 @@ use hypostyle_app_api::{PillarId, ReplicaId, View};
 use hypostyle_pillars::message::{Kind, PeerFrame};
 use hypostyle_pillars::{Config, Input, Leaders};
 
-use crate::cluster::{Cluster, Envelope};
+use crate::cluster::Cluster;
 use crate::fixture::{MS, config, numbers_of};
 
 #[track_caller]
@@ -13,15 +13,6 @@ fn assert_view(cluster: &Cluster, replicas: &[u16], pillar: u16, view: u64) {
     for at in replicas {
         let progress = cluster.pillar(*at, pillar).progress();
         assert_eq!((progress.view, progress.active), (View(view), true), "replica {at}");
-    }
-}
-
-fn says(cluster: &Cluster, envelope: &Envelope, kind: Kind) -> bool {
-    match PeerFrame::decode(&envelope.frame, &cluster.config.frame_limits()) {
-        Ok(PeerFrame::Message(hypostyle_pillars::message::Message::Bundle(bundle))) => {
-            bundle.statements().iter().any(|statement| statement.kind == kind)
-        }
-        _ => false,
     }
 }
 
@@ -45,7 +36,7 @@ fn primary_gone_after(slots: u64, without_checkpoints: bool) {
     for number in 1..=slots {
         requests.push((0, number));
         cluster.submit(0, cluster.keys.lone(0, number));
-        cluster.run_without(|cluster, e| without_checkpoints && says(cluster, e, Kind::Checkpoint));
+        cluster.run_without(|cluster, e| without_checkpoints && cluster.says(e, Kind::Checkpoint));
     }
     cluster.down.insert(ReplicaId(0));
     for number in slots + 1..=slots + 3 {
@@ -77,7 +68,7 @@ fn a_checkpoint_that_becomes_stable_during_the_view_change() {
     for number in 1..=8 {
         requests.push((0, number));
         cluster.submit(0, cluster.keys.lone(0, number));
-        cluster.run_without(|cluster, e| says(cluster, e, Kind::Checkpoint));
+        cluster.run_without(|cluster, e| cluster.says(e, Kind::Checkpoint));
     }
     cluster.down.insert(ReplicaId(0));
     requests.push((0, 9));

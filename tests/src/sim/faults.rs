@@ -5,7 +5,6 @@ use hypostyle_pillars::message::Nonce;
 use super::network::Wire;
 use super::queue::{Event, Time};
 use super::world::{World, replica_id};
-use crate::checkers::Check;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug)]
@@ -20,9 +19,9 @@ enum Fault {
 
 impl World {
     /// A fault strikes, and the next one is planned.
-    pub(super) fn strike(&mut self) -> Check {
+    pub(super) fn strike(&mut self) {
         if !self.safety {
-            return Ok(());
+            return;
         }
         let every = self.options.faults.every;
         let next = self.now + 1 + self.random.below(2 * every);
@@ -38,7 +37,7 @@ impl World {
         ];
         let kinds: Vec<Fault> = kinds.iter().filter(|(on, _)| *on).map(|(_, fault)| *fault).collect();
         if kinds.is_empty() {
-            return Ok(());
+            return;
         }
         let length = 1 + self.random.skewed(8 * every);
         let fault = self.random.pick(&kinds);
@@ -52,7 +51,6 @@ impl World {
             Fault::Crash => self.crash(),
             Fault::Restart => self.crash_and_restart(length),
         }
-        Ok(())
     }
 
     fn strike_connection(&mut self) {

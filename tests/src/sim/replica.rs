@@ -48,8 +48,9 @@ pub(super) struct Twin {
 impl Twin {
     /// Who hears whom changes now and then.
     pub(super) fn turn_round(&mut self, random: &mut Random) {
+        const CHOICES: [u8; 5] = [FIRST, FIRST, SECOND, SECOND, FIRST | SECOND];
         if self.is_restless && random.chance(5) {
-            self.sides.iter_mut().for_each(|sides| *sides = random.pick(&[1, 1, 2, 2, 3]));
+            self.sides.iter_mut().for_each(|sides| *sides = random.pick(&CHOICES));
         }
     }
 

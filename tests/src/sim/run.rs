@@ -7,7 +7,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use hypostyle::simulation::Member;
 use hypostyle_app_api::Digest;
 
-use super::client::SimClient;
 use super::options::Options;
 use super::queue::{SECOND, Time};
 use super::random::Random;
@@ -93,7 +92,7 @@ impl Bound {
 fn phases(world: &mut World) -> Check {
     let end = world.options.safety;
     let at_peace = world.options.is_fault_free();
-    world.run_until(end, |world| at_peace && world.clients.iter().all(SimClient::is_done))?;
+    world.run_until(end, |world| at_peace && world.clients_are_done())?;
     world.calm();
     world.unleash(world.now);
     world.trace.tell(world.now, format_args!("--- from here on nothing goes wrong ---"));
@@ -105,7 +104,7 @@ fn phases(world: &mut World) -> Check {
         world.clients[client].wants += FRESH;
         world.client_acts(client)?;
     }
-    let is_done = |world: &World| world.clients.iter().all(SimClient::is_done) && has_recovered(world);
+    let is_done = |world: &World| world.clients_are_done() && has_recovered(world);
     world.run_until(bound.time, |world| bound.is_used_up(world) || is_done(world))?;
     all_done(world)?;
     recovered(world)?;

@@ -3,10 +3,9 @@
 
 use hypostyle::client::ClientSettings;
 use hypostyle::config::{Assign, Leaders, Replies};
-use hypostyle_app_api::{Number, PillarId, Position};
+use hypostyle_app_api::{Number, PillarId};
 use hypostyle_crypto::Suite;
 
-use super::client::SimClient;
 use super::network::{NetworkOptions, Wire};
 use super::options::{FaultOptions, Options};
 use super::queue::{MICROSECOND, MILLISECOND, Time};
@@ -101,12 +100,12 @@ impl<'a> Twins<'a> {
         self.unite(world);
         self.ask(world)?;
         let bound = world.now + LIVENESS;
-        world.run_until(bound, |world| world.clients.iter().all(SimClient::is_done))?;
+        world.run_until(bound, World::clients_are_done)?;
         all_done(world)?;
-        world.run_until(bound, |world| in_one_place(world).is_some())?;
-        match in_one_place(world) {
-            Some(_) => Ok(()),
-            None => Err(Violation { invariant: "convergence", what: places(world) }),
+        world.run_until(bound, are_in_one_place)?;
+        match are_in_one_place(world) {
+            true => Ok(()),
+            false => Err(Violation { invariant: "convergence", what: places(world) }),
         }
     }
 
@@ -159,9 +158,9 @@ impl<'a> Twins<'a> {
     }
 }
 
-/// Where all correct replicas stand, if at one place. That their states are equal there the checkers have seen.
-fn in_one_place(world: &World) -> Option<Position> {
+/// Whether all correct replicas have executed as much. That their states are equal there the checkers have seen.
+fn are_in_one_place(world: &World) -> bool {
     let mut places = members(world).map(|member| member.executor().position());
-    let first = places.next()?;
-    places.all(|place| place == first).then_some(first)
+    let first = places.next();
+    first.is_some() && places.all(|place| Some(place) == first)
 }

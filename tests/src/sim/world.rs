@@ -16,7 +16,7 @@ use super::network::{Endpoint, Network, Wire};
 use super::options::Options;
 use super::queue::{Event, Queue, Time};
 use super::random::Random;
-use super::replica::{Arrival, Clock, SimReplica, Twin};
+use super::replica::{Arrival, Clock, FIRST, SECOND, SimReplica, Twin};
 use super::service::{Service, ServiceFaults};
 use super::trace::Trace;
 use crate::byzantine::{Behaviour, Byzantine, Casting};
@@ -92,6 +92,11 @@ impl World {
         self.replicas.len()
     }
 
+    /// Whether every correct client has all it wanted.
+    pub(super) fn clients_are_done(&self) -> bool {
+        self.clients.iter().all(SimClient::is_done)
+    }
+
     /// Handles all events up to this time, unless `done` says that it's enough.
     pub(super) fn run_until(&mut self, end: Time, done: impl Fn(&Self) -> bool) -> Check {
         while !done(self) && self.queue.next_time().is_some_and(|at| at <= end) {
@@ -107,47 +112,26 @@ impl World {
 
     fn handle(&mut self, event: Event) -> Check {
         match event {
-            Event::Turn(replica) => self.turn(replica),
+            Event::Turn(replica) => return self.turn(replica),
             Event::Client(client) => {
                 if self.clients[client].wake_at.is_none_or(|at| at == self.now) {
                     self.clients[client].wake_at = None;
                     self.clients[client].tick(self.now);
                     return self.client_acts(client);
                 }
-                Ok(())
             }
-            Event::Hostile(client) => {
-                self.hostile_acts(client);
-                Ok(())
-            }
-            Event::Frame { wire, epoch, payload } => self.deliver(wire, epoch, payload),
-            Event::Late { wire, payload } => {
-                self.send(wire.from, wire.to, PillarId(wire.pillar), payload);
-                Ok(())
-            }
-            Event::Up(wire) => self.connect(wire),
+            Event::Frame { wire, epoch, payload } => return self.deliver(wire, epoch, payload),
+            Event::Up(wire) => return self.connect(wire),
+            Event::Hostile(client) => self.hostile_acts(client),
+            Event::Late { wire, payload } => self.send(wire.from, wire.to, PillarId(wire.pillar), payload),
             Event::Fault => self.strike(),
-            Event::Heal => {
-                self.heal();
-                Ok(())
-            }
-            Event::Rot(replica) => {
-                self.rot(replica);
-                Ok(())
-            }
-            Event::Unplug(replica) => {
-                self.unplug(replica);
-                Ok(())
-            }
-            Event::Plug(replica) => {
-                self.plug(replica);
-                Ok(())
-            }
-            Event::Restart(replica) => {
-                self.restart(replica);
-                Ok(())
-            }
+            Event::Heal => self.heal(),
+            Event::Rot(replica) => self.rot(replica),
+            Event::Unplug(replica) => self.unplug(replica),
+            Event::Plug(replica) => self.plug(replica),
+            Event::Restart(replica) => self.restart(replica),
         }
+        Ok(())
     }
 
     fn deliver(&mut self, wire: Wire, epoch: u32, payload: Bytes) -> Check {
@@ -290,7 +274,7 @@ impl World {
         let everybody = usize::from(self.options.replicas) + self.options.all_clients();
         let twin = (behaviour == Some(Behaviour::Twins)).then(|| Twin {
             member: self.new_member(id),
-            sides: vec![3; everybody],
+            sides: vec![FIRST | SECOND; everybody],
             is_restless: true,
         });
         let (inbox, turn_at, paused_until, starts_again) = (Vec::new(), None, 0, false);

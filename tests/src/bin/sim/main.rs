@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 use hypostyle_probe::Bug;
 use hypostyle_tests::sim::{self, Batch, Options, Outcome, Random, Report, Scenario};
 
-use report::{Begun, print_failure, print_json, print_text};
+use report::{Begun, print, print_failure};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -144,11 +144,7 @@ fn run(batch: Batch, json: bool, all_marks: bool) -> bool {
     let report = batch.run(|seed| sim::run(seed, false));
     let spent = begun.spent();
     report.failed.iter().for_each(print_seed);
-    if json {
-        print_json(&report, SEEDS, &spent);
-    } else {
-        print_text(&report, SEEDS, &spent);
-    }
+    print(&report, SEEDS, &spent, json);
     report.failed.is_empty() && (misses_nothing(&report) || !all_marks)
 }
 
@@ -187,7 +183,7 @@ fn bench(seeds: u64) -> bool {
     let report = batch.run(|seed| sim::run_with(seed, Options::bench(), Random::new(seed), false));
     let spent = begun.spent();
     report.failed.iter().for_each(print_seed);
-    print_text(&report, SEEDS, &spent);
+    print(&report, SEEDS, &spent, false);
     report.failed.is_empty()
 }
 
@@ -204,11 +200,7 @@ fn twins(batch: Batch, json: bool, trace: bool) -> bool {
         println!("{}", scenario(number));
         print_failure(outcome, "scenario", &format!("cargo sim twins --from {number} --count 1 --trace"));
     }
-    if json {
-        print_json(&report, "scenarios", &spent);
-    } else {
-        print_text(&report, "scenarios", &spent);
-    }
+    print(&report, "scenarios", &spent, json);
     report.failed.is_empty() && report.seeds > 0
 }
 

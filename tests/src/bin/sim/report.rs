@@ -43,7 +43,12 @@ pub(crate) fn print_failure(outcome: &Outcome, noun: &str, again: &str) {
     println!("  commit {}; again: {again}", commit());
 }
 
-pub(crate) fn print_text(report: &Report, noun: &str, spent: &Spent) {
+/// In words, or as a JSON object.
+pub(crate) fn print(report: &Report, noun: &str, spent: &Spent, json: bool) {
+    if json { print_json(report, noun, spent) } else { print_text(report, noun, spent) }
+}
+
+fn print_text(report: &Report, noun: &str, spent: &Spent) {
     let (cpu, time) = (spent.cpu.as_secs_f64(), spent.time.as_secs_f64());
     let (rate, pace) = (report.seeds as f64 / cpu, report.seeds as f64 / time);
     println!(
@@ -56,7 +61,7 @@ pub(crate) fn print_text(report: &Report, noun: &str, spent: &Spent) {
     );
 }
 
-pub(crate) fn print_json(report: &Report, noun: &str, spent: &Spent) {
+fn print_json(report: &Report, noun: &str, spent: &Spent) {
     let object = json!({
         noun: report.seeds,
         "steps": report.steps,
