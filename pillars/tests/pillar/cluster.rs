@@ -179,13 +179,6 @@ impl Cluster {
         self.tick(to);
     }
 
-    /// Whether a frame holds a statement of this kind.
-    pub(crate) fn says(&self, envelope: &Envelope, kind: Kind) -> bool {
-        let frame = PeerFrame::decode(&envelope.frame, &self.config.frame_limits());
-        let Ok(PeerFrame::Message(Message::Bundle(bundle))) = frame else { return false };
-        bundle.statements().iter().any(|statement| statement.kind == kind)
-    }
-
     /// A frame that a Byzantine replica makes.
     pub(crate) fn inject(&mut self, from: u16, to: u16, pillar: u16, frame: Bytes) {
         let (from, to, pillar) = (ReplicaId(from), ReplicaId(to), PillarId(pillar));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hypostyle_app_api::{Digest, PillarId, ReplicaId, Round, Seq, View};
 use hypostyle_pillars::message::{
-    Kind, Leave, NewView, NewViewContent, PeerFrame, Prepared, SealedBundle, Statement, Status, ViewChange,
-    ViewChangeContent,
+    Kind, Leave, Message, NewView, NewViewContent, PeerFrame, Prepared, SealedBundle, Statement, Status,
+    ViewChange, ViewChangeContent,
 };
 use hypostyle_pillars::{Config, Declaration, Declared};
 
@@ -121,4 +121,11 @@ pub(crate) fn frames_to(cluster: &Cluster, to: u16, kind: u8) -> Vec<Bytes> {
     let wire = cluster.wire.iter();
     let fits = |e: &&crate::cluster::Envelope| e.to == ReplicaId(to) && e.frame[0] == kind;
     wire.filter(fits).map(|e| e.frame.clone()).collect()
+}
+
+/// Whether a frame holds a statement of this kind.
+pub(crate) fn says(cluster: &Cluster, envelope: &crate::cluster::Envelope, kind: Kind) -> bool {
+    let frame = PeerFrame::decode(&envelope.frame, &cluster.config.frame_limits());
+    let Ok(PeerFrame::Message(Message::Bundle(bundle))) = frame else { return false };
+    bundle.statements().iter().any(|statement| statement.kind == kind)
 }

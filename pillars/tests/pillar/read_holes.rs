@@ -8,7 +8,7 @@ use hypostyle_pillars::{Admission, Rejected, Source};
 
 use crate::cluster::Cluster;
 use crate::fixture::{MS, body_frame, bundle_frame, config, statement};
-use crate::forge::{bare, certificate, change_frame, frames_to, leave, prepared, said, view_change};
+use crate::forge::{bare, certificate, change_frame, frames_to, leave, prepared, said, says, view_change};
 
 const D: Digest = Digest([7; 32]);
 
@@ -154,7 +154,7 @@ fn t14_a_new_primary_that_lacks_bodies_fetches_them() {
     for _ in 0..4 {
         cluster.run_without(|cluster, e| {
             let to_1 = e.to == ReplicaId(1) && matches!(e.frame[0], PeerFrame::BODY | PeerFrame::STATUS);
-            to_1 || cluster.says(e, Kind::Commit)
+            to_1 || says(cluster, e, Kind::Commit)
         });
     }
     // It is prepared by the word of 2 and 3.

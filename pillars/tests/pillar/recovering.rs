@@ -6,7 +6,7 @@ use hypostyle_pillars::{Admission, Demand, Input, Rejected, Source};
 
 use crate::cluster::{Cluster, Envelope};
 use crate::fixture::{MS, config, frame};
-use crate::forge::{bare, change_frame, new_view, new_view_frame};
+use crate::forge::{bare, change_frame, new_view, new_view_frame, says};
 
 fn ask(cluster: &mut Cluster, from: u16, to: u16, recover: &Recover) {
     let pillar = recover.replica().0 % cluster.config.pillars;
@@ -232,7 +232,7 @@ fn a_recovered_replica_says_nothing_of_what_it_may_have_voted_on() {
         cluster.submit(0, cluster.keys.lone(0, number));
     }
     let for_others = |cluster: &Cluster, envelope: &Envelope| {
-        envelope.to != ReplicaId(3) && cluster.says(envelope, Kind::Checkpoint)
+        envelope.to != ReplicaId(3) && says(cluster, envelope, Kind::Checkpoint)
     };
     cluster.run_without(for_others);
     assert_eq!(cluster.frontier(3, 0), 4);
@@ -241,7 +241,7 @@ fn a_recovered_replica_says_nothing_of_what_it_may_have_voted_on() {
         cluster.step(ReplicaId(replica), PillarId(0), Input::Slow);
     }
     cluster.run_without(|cluster, envelope| {
-        cluster.says(envelope, Kind::Checkpoint) || envelope.from == ReplicaId(3) && is_declared(envelope)
+        says(cluster, envelope, Kind::Checkpoint) || envelope.from == ReplicaId(3) && is_declared(envelope)
     });
     assert_eq!(cluster.pillar(3, 0).view(), View(1));
     assert_eq!(

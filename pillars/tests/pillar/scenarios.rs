@@ -7,6 +7,7 @@ use hypostyle_pillars::{Config, Input, Leaders};
 
 use crate::cluster::Cluster;
 use crate::fixture::{MS, config, numbers_of};
+use crate::forge::says;
 
 #[track_caller]
 fn assert_view(cluster: &Cluster, replicas: &[u16], pillar: u16, view: u64) {
@@ -36,7 +37,7 @@ fn primary_gone_after(slots: u64, without_checkpoints: bool) {
     for number in 1..=slots {
         requests.push((0, number));
         cluster.submit(0, cluster.keys.lone(0, number));
-        cluster.run_without(|cluster, e| without_checkpoints && cluster.says(e, Kind::Checkpoint));
+        cluster.run_without(|cluster, e| without_checkpoints && says(cluster, e, Kind::Checkpoint));
     }
     cluster.down.insert(ReplicaId(0));
     for number in slots + 1..=slots + 3 {
@@ -68,7 +69,7 @@ fn a_checkpoint_that_becomes_stable_during_the_view_change() {
     for number in 1..=8 {
         requests.push((0, number));
         cluster.submit(0, cluster.keys.lone(0, number));
-        cluster.run_without(|cluster, e| cluster.says(e, Kind::Checkpoint));
+        cluster.run_without(|cluster, e| says(cluster, e, Kind::Checkpoint));
     }
     cluster.down.insert(ReplicaId(0));
     requests.push((0, 9));
