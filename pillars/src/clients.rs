@@ -80,6 +80,12 @@ impl Clients {
         window.is_some_and(|w| last <= w.floor.max(floor.0).saturating_add(self.bits / 2))
     }
 
+    /// Whether all of a request is executed or void.
+    pub(crate) fn is_past(&self, r: &RequestRef) -> bool {
+        let floor = self.windows.get(r.client.index()).map_or(0, |window| window.floor);
+        r.first.0 + (u64::from(r.count) - 1) <= floor
+    }
+
     /// Whether so many operations more may line up.
     pub(crate) fn may_queue(&self, client: ClientId, count: u16) -> bool {
         let window = self.windows.get(client.index());

@@ -13,6 +13,14 @@ pub(crate) struct PendingRequests {
     requests: BTreeMap<Key, Waiting>,
     /// In order of arrival; those that are served stay until they come to the front.
     order: VecDeque<Key>,
+    all: Held,
+    of_client: BTreeMap<ClientId, Held>,
+}
+
+/// What waits, of one client or of all.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    requests: usize,
     bytes: usize,
 }
 
@@ -44,17 +52,27 @@ impl PendingRequests {
         self.requests.contains_key(&(request.client(), request.first()))
     }
 
-    pub(crate) fn has_room(&self, length: usize, config: &Config) -> bool {
-        self.requests.len() < PENDING_BATCHES_MAX * config.batch_max as usize
-            && self.bytes + length <= PENDING_BATCHES_MAX * config.batch_bytes
+    /// Whether there is room for another request of `client`. Nobody takes more than is left to others: k clients, whatever
+    /// they ask for, leave one part of k+1.
+    pub(crate) fn has_room(&self, client: ClientId, length: usize, config: &Config) -> bool {
+        let left_requests =
+            (PENDING_BATCHES_MAX * config.batch_max as usize).saturating_sub(self.all.requests);
+        let left_bytes = (PENDING_BATCHES_MAX * config.batch_bytes).saturating_sub(self.all.bytes);
+        let own = self.of_client.get(&client).copied().unwrap_or_default();
+        own.requests < left_requests && own.bytes + length <= left_bytes
     }
 
     pub(crate) fn insert(&mut self, request: Request) {
-        self.bytes += request.bytes().len();
         let key = (request.client(), request.first());
-        match self.requests.insert(key, Waiting { request, passed: false }) {
-            Some(old) => self.bytes -= old.request.bytes().len(),
-            None => self.order.push_back(key),
+        let is_new = !self.remove(key);
+        let own = self.of_client.entry(key.0).or_default();
+        for held in [&mut self.all, own] {
+            held.requests += 1;
+            held.bytes += request.bytes().len();
+        }
+        self.requests.insert(key, Waiting { request, passed: false });
+        if is_new {
+            self.order.push_back(key);
         }
         if self.order.len() > 2 * self.requests.len() + ORDER_SLACK {
             self.order.retain(|key| self.requests.contains_key(key));
@@ -96,7 +114,9 @@ impl PendingRequests {
             let first = Number((r.first.0 + 1).saturating_sub(longest));
             let range = (r.client, first)..(r.client, Number(r.first.0 + u64::from(r.count)));
             let keys: Vec<_> = self.requests.range(range).filter(served).map(|(key, _)| *key).collect();
-            keys.into_iter().for_each(|key| self.remove(key));
+            for key in keys {
+                self.remove(key);
+            }
         }
     }
 
@@ -110,7 +130,9 @@ impl PendingRequests {
             q.first().0 + u64::from(q.count()) - 1 <= floor.0
         };
         let keys: Vec<_> = self.requests.range(range).filter(done).map(|(key, _)| *key).collect();
-        keys.into_iter().for_each(|key| self.remove(key));
+        for key in keys {
+            self.remove(key);
+        }
     }
 
     /// What is next to be passed on: the oldest that wait, as many as the primary takes of one backup, but for those
@@ -137,9 +159,16 @@ impl PendingRequests {
         self.requests.values_mut().for_each(|waiting| waiting.passed = false);
     }
 
-    fn remove(&mut self, key: (ClientId, Number)) {
-        if let Some(Waiting { request, .. }) = self.requests.remove(&key) {
-            self.bytes -= request.bytes().len();
+    fn remove(&mut self, key: Key) -> bool {
+        let Some(Waiting { request, .. }) = self.requests.remove(&key) else { return false };
+        let own = self.of_client.get_mut(&key.0).expect("counted when it came");
+        for held in [&mut self.all, &mut *own] {
+            held.requests -= 1;
+            held.bytes -= request.bytes().len();
         }
+        if own.requests == 0 {
+            self.of_client.remove(&key.0);
+        }
+        true
     }
 }

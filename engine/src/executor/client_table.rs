@@ -92,12 +92,15 @@ impl ClientTable {
     }
 
     /// The client has all results up to `floor`: they are forgotten, and what wasn't executed there never will be.
-    pub fn acknowledge(&mut self, client: ClientId, floor: Number) {
+    /// True when there was any such number.
+    pub fn acknowledge(&mut self, client: ClientId, floor: Number) -> bool {
         let state = &mut self.clients[client.index()];
+        let voids = floor.0 > state.floor;
         if floor.0 > state.acknowledged {
             state.acknowledge(floor.0);
             self.change(client);
         }
+        voids
     }
 
     /// Whether `number` is to be executed.

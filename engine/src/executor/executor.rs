@@ -8,6 +8,7 @@ use hypostyle_pillars::{CheckpointVote, Decided};
 use hypostyle_probe::{Bug, bug};
 
 use super::service::Service;
+use super::voids::Voids;
 use super::{
     Checkpoints, ClientTable, Due, ExecutedSlot, ExecutorCounters, ExecutorOutbox, ExecutorSettings,
     Incarnations, Known, Merge, Output, Refusal,
@@ -24,6 +25,7 @@ pub struct Executor<A> {
     pub(super) merge: Merge,
     pub(super) table: ClientTable,
     pub(super) incarnations: Incarnations,
+    pub(super) voids: Voids,
     groups: Groups,
     pub(super) checkpoints: Checkpoints,
     touched: Touched,
@@ -73,6 +75,7 @@ impl<A: Application> Executor<A> {
             merge: Merge::new(settings.pillars, 2 * settings.window),
             table: ClientTable::new(settings.clients, settings.table_limits()),
             incarnations: Incarnations::new(settings.replicas),
+            voids: Voids::new(settings.clients, 2 * settings.window),
             groups: Groups::new(settings.me, settings.pillars, settings.clients, settings.group_limits()),
             checkpoints: Checkpoints::new(settings.replicas, settings.checkpoint_interval, settings.window),
             touched: Touched::new(settings.clients),
@@ -251,10 +254,11 @@ impl<A: Application> Executor<A> {
         while let Some(request) = next() {
             let client = request.client;
             self.touched.touch(&self.table, client);
-            if !bug!(Bug::FloorsIgnored) {
-                self.table.acknowledge(client, request.floor);
+            if !bug!(Bug::FloorsIgnored) && self.table.acknowledge(client, request.floor) {
+                self.voids.note(client, slot.seq);
             }
-            replayed &= self.execute_request(position, slot.pillar, body, request);
+            let past = self.execute_request(position, slot.pillar, body, request);
+            replayed &= past && !self.voids.excuse(client, slot.seq);
         }
         if replayed {
             self.counters.replayed_batches += 1;

@@ -13,6 +13,7 @@ mod outbox;
 mod service;
 mod settings;
 mod snapshot;
+mod voids;
 
 pub use checkpoint::{Checkpoints, Ignored};
 pub use client_table::{ClientTable, Due, Known, TableError, TableImage, TableLimits};

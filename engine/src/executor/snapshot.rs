@@ -117,6 +117,7 @@ impl<A: Application> Executor<A> {
         self.last_checkpoint = None;
         self.set_incarnations(incarnations, out);
         let round = Round(position.0 / u64::from(self.settings.pillars));
+        self.voids.forget(round.0);
         self.checkpoints.installed(round, &mut out.outputs);
         if position.0 > 0 {
             self.end_round(out);

@@ -83,7 +83,7 @@ impl Pillar {
                 self.batches.has_room(length, &self.config)
                     && self.clients.may_queue(request.client(), request.count())
             }
-            (false, _) => self.pending.has_room(length, &self.config),
+            (false, _) => self.pending.has_room(request.client(), length, &self.config),
         }
     }
 

@@ -64,13 +64,19 @@ impl Pillar {
         passed.into_iter().chain(self.batches.due(&self.config)).min()
     }
 
+    /// The next batch. One whose clients have all acknowledged beyond it since would execute nothing.
     fn cut(&mut self, now: Now) -> Option<Body> {
-        match self.passed.is_next(!self.batches.is_empty()) {
-            true => Some(self.passed.cut(now.wall, &self.config)),
-            false => {
-                let body = self.batches.cut(now.wall)?;
-                body.requests().iter().for_each(|r| self.clients.leave_queue(r.client, r.count));
-                Some(body)
+        loop {
+            let body = match self.passed.is_next(!self.batches.is_empty()) {
+                true => self.passed.cut(now.wall, &self.config),
+                false => {
+                    let body = self.batches.cut(now.wall)?;
+                    body.requests().iter().for_each(|r| self.clients.leave_queue(r.client, r.count));
+                    body
+                }
+            };
+            if !body.requests().iter().all(|r| self.clients.is_past(r)) {
+                return Some(body);
             }
         }
     }
@@ -80,7 +86,7 @@ impl Pillar {
         let (client, first, count, floor) =
             (request.client(), request.first(), request.count(), request.floor());
         let new = self.clients.known(client, first, count, floor) == Known::New || !self.views.active;
-        if new && self.pending.has_room(request.bytes().len(), &self.config) {
+        if new && self.pending.has_room(client, request.bytes().len(), &self.config) {
             self.pending.insert(request);
         }
     }

@@ -35,6 +35,18 @@ fn while_the_pipeline_is_full_batches_grow() {
 }
 
 #[test]
+fn a_batch_that_its_clients_made_void_is_not_proposed() {
+    let mut cluster = Cluster::new(config(4, 1));
+    for number in 1..=12 {
+        cluster.submit(0, cluster.keys.lone(0, number));
+    }
+    let beyond = cluster.keys.decoded(&cluster.keys.request(0, 13, 12, &[b"x"]));
+    cluster.submit(0, beyond);
+    cluster.run();
+    assert_eq!(batches(&cluster), [1, 1, 1, 1, 1]);
+}
+
+#[test]
 fn a_delayed_batch_is_cut_when_it_is_full_or_old() {
     let mut cluster = Cluster::new(Config { batch_delay: 10 * MS, ..config(4, 1) });
     for number in 1..=8 {

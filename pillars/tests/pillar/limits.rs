@@ -7,25 +7,34 @@ use hypostyle_pillars::{Admission, Config, Rejected};
 use crate::cluster::Cluster;
 use crate::fixture::{bundle_frame, config, statement};
 
+/// 32 are four batches: half for the first that asks for all, then half of the rest.
 #[test]
-fn a_backup_holds_four_batches_of_pending_requests() {
+fn a_backup_holds_four_batches_of_pending_requests_and_one_client_leaves_half_to_others() {
     let mut cluster = Cluster::new(config(4, 1));
     cluster.down.insert(ReplicaId(0));
-    for number in 1..=32 {
-        assert_eq!(cluster.submit(1, cluster.keys.lone(0, number)), Admission::Verify);
+    for (client, most) in [(0, 16), (1, 8), (2, 4)] {
+        for number in 1..=most {
+            assert_eq!(cluster.submit(1, cluster.keys.lone(client, number)), Admission::Verify);
+        }
+        let more = cluster.keys.lone(client, most + 1);
+        assert_eq!(cluster.submit(1, more), Admission::Drop(Rejected::Full), "of client {client}");
     }
-    assert_eq!(cluster.submit(1, cluster.keys.lone(0, 33)), Admission::Drop(Rejected::Full));
-    assert_eq!(cluster.pillar(1, 0).progress().queued, 32);
+    assert_eq!(cluster.pillar(1, 0).progress().queued, 28);
 }
 
 #[test]
-fn a_backup_holds_four_batches_of_pending_bytes() {
+fn a_backup_holds_four_batches_of_pending_bytes_and_one_client_leaves_half_to_others() {
     let mut cluster = Cluster::new(Config { batch_max: 1000, ..config(4, 1) });
     cluster.down.insert(ReplicaId(0));
-    let request =
-        |cluster: &Cluster, number| cluster.keys.decoded(&cluster.keys.request(0, number, 0, &[&[1; 3000]]));
-    let refused = (1..100).find(|number| cluster.submit(1, request(&cluster, *number)) != Admission::Verify);
-    assert_eq!(refused, Some(11), "of 3.1 KB in 32 KiB");
+    let request = |cluster: &Cluster, client, number| {
+        cluster.keys.decoded(&cluster.keys.request(client, number, 0, &[&[1; 3000]]))
+    };
+    for (client, first_refused) in [(0, 6), (1, 4)] {
+        let mut numbers = 1..100;
+        let refused =
+            numbers.find(|number| cluster.submit(1, request(&cluster, client, *number)) != Admission::Verify);
+        assert_eq!(refused, Some(first_refused), "of 3.1 KB in 32 KiB, client {client}");
+    }
 }
 
 #[test]

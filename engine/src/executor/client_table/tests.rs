@@ -140,7 +140,7 @@ fn the_digest_tells_states_apart_and_forgets_how_they_came_about() {
         digest(&[]),
         digest(&[&|t| execute(t, [1])]),
         digest(&[&|t| execute(t, [2])]),
-        digest(&[&|t| execute(t, [1]), &|t| t.acknowledge(C, Number(1))]),
+        digest(&[&|t| execute(t, [1]), &|t| _ = t.acknowledge(C, Number(1))]),
         digest(&[&|t| execute_large(t, 1, 40)]),
         digest(&[&|t| execute_large(t, 1, 101)]),
         digest(&[&|t| t.record(ClientId(1), small(1), None)]),
@@ -148,8 +148,8 @@ fn the_digest_tells_states_apart_and_forgets_how_they_came_about() {
     assert_eq!(digests.iter().collect::<BTreeSet<_>>().len(), digests.len());
     assert_eq!(digest(&[&|t| execute(t, [1, 2, 3])]), digest(&[&|t| execute(t, [3, 1, 2])]));
     assert_eq!(
-        digest(&[&|t| execute(t, 1..=8), &|t| t.acknowledge(C, Number(8))]),
-        digest(&[&|t| t.acknowledge(C, Number(8))]),
+        digest(&[&|t| execute(t, 1..=8), &|t| _ = t.acknowledge(C, Number(8))]),
+        digest(&[&|t| _ = t.acknowledge(C, Number(8))]),
         "acknowledged and executed is as good as acknowledged and void"
     );
 }
