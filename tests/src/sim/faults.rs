@@ -181,7 +181,7 @@ impl World {
         self.heal();
         for replica in 0..self.n() {
             self.replicas[replica].paused_until = 0;
-            self.replicas[replica].turn_at = None;
+            self.queue.lay_to_rest(replica);
             self.wake(replica, self.now + 1);
         }
     }

@@ -20,7 +20,7 @@ pub const SECOND: Time = 1_000_000_000;
 /// What happens at some time.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// A replica's threads have a turn, unless one was moved to another time.
+    /// A replica's threads have a turn.
     Turn(usize),
     /// A client looks at its clock, and sends when it may.
     Client(usize),
@@ -47,30 +47,69 @@ pub(super) enum Event {
 }
 
 /// Events in the order of their times; those of one time in the order in which they were added.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
     heap: BinaryHeap<Reverse<Scheduled>>,
+    /// The next turn of each replica, apart: nearly every one is moved to another time before it comes.
+    turns: Vec<Option<Key>>,
     added: u64,
 }
 
+/// When, and how many were added before.
+type Key = (Time, u64);
+
 #[derive(Debug)]
 struct Scheduled {
-    key: (Time, u64),
+    key: Key,
     event: Event,
 }
 
 impl Queue {
+    pub(super) fn new(replicas: usize) -> Self {
+        Self { heap: BinaryHeap::new(), turns: vec![None; replicas], added: 0 }
+    }
+
     pub(super) fn push(&mut self, at: Time, event: Event) {
         self.added += 1;
         self.heap.push(Reverse(Scheduled { key: (at, self.added), event }));
     }
 
+    /// Has a replica take its next turn at this time, if it would sleep until then.
+    pub(super) fn wake(&mut self, replica: usize, at: Time) {
+        if self.turns[replica].is_none_or(|(planned, _)| at < planned) {
+            self.added += 1;
+            self.turns[replica] = Some((at, self.added));
+        }
+    }
+
+    /// Has a replica sleep until something wakes it.
+    pub(super) fn lay_to_rest(&mut self, replica: usize) {
+        self.turns[replica] = None;
+    }
+
     pub(super) fn pop(&mut self) -> Option<(Time, Event)> {
+        let turn = self.next_turn();
+        if let Some((key, replica)) = turn
+            && self.next_other().is_none_or(|other| key < other)
+        {
+            self.turns[replica] = None;
+            return Some((key.0, Event::Turn(replica)));
+        }
         self.heap.pop().map(|Reverse(scheduled)| (scheduled.key.0, scheduled.event))
     }
 
     pub(super) fn next_time(&self) -> Option<Time> {
-        self.heap.peek().map(|Reverse(scheduled)| scheduled.key.0)
+        let turn = self.next_turn().map(|(key, _)| key);
+        turn.into_iter().chain(self.next_other()).min().map(|(at, _)| at)
+    }
+
+    fn next_turn(&self) -> Option<(Key, usize)> {
+        let turns = self.turns.iter().enumerate();
+        turns.filter_map(|(replica, key)| key.map(|key| (key, replica))).min()
+    }
+
+    fn next_other(&self) -> Option<Key> {
+        self.heap.peek().map(|Reverse(scheduled)| scheduled.key)
     }
 }
 

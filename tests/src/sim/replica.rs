@@ -24,8 +24,6 @@ pub(super) struct SimReplica {
     pub(super) starts_again: bool,
     pub(super) clock: Clock,
     pub(super) inbox: Vec<Arrival>,
-    /// When its next turn is scheduled: an event at any other time is stale.
-    pub(super) turn_at: Option<Time>,
     pub(super) paused_until: Time,
     /// Who speaks in its place, if it is an adversary.
     pub(super) byzantine: Option<Byzantine>,

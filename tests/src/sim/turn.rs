@@ -17,10 +17,6 @@ impl World {
     pub(super) fn turn(&mut self, replica: usize) -> Check {
         let now = self.now;
         let state = &mut self.replicas[replica];
-        if state.turn_at != Some(now) {
-            return Ok(());
-        }
-        state.turn_at = None;
         if state.paused_until > now {
             self.wake(replica, now);
             return Ok(());

@@ -58,7 +58,7 @@ impl World {
             replicas: Vec::new(),
             clients: Vec::new(),
             hostile: Hostile::new(&options, &cluster.config, &mut random),
-            queue: Queue::default(),
+            queue: Queue::new(n),
             trace: Trace::new(prints),
             now: 0,
             events: 0,
@@ -200,12 +200,7 @@ impl World {
 
     /// Has a replica take a turn at this time, if it would sleep until then.
     pub(super) fn wake(&mut self, replica: usize, at: Time) {
-        let state = &mut self.replicas[replica];
-        let at = at.max(state.paused_until).max(self.now);
-        if state.turn_at.is_none_or(|planned| at < planned) {
-            state.turn_at = Some(at);
-            self.queue.push(at, Event::Turn(replica));
-        }
+        self.queue.wake(replica, at.max(self.replicas[replica].paused_until).max(self.now));
     }
 
     pub(super) fn send(&mut self, from: Endpoint, to: Endpoint, pillar: PillarId, payload: Bytes) {
@@ -277,13 +272,12 @@ impl World {
             sides: vec![FIRST | SECOND; everybody],
             is_restless: true,
         });
-        let (inbox, turn_at, paused_until, starts_again) = (Vec::new(), None, 0, false);
+        let (inbox, paused_until, starts_again) = (Vec::new(), 0, false);
         SimReplica {
             member: Some(member),
             starts_again,
             clock,
             inbox,
-            turn_at,
             paused_until,
             byzantine,
             twin,
