@@ -372,13 +372,14 @@ impl Node {
 
     /// Steps a pillar, and those of its siblings that this concerns, until nothing is left.
     fn step(&mut self, now: Now, pillar: usize, input: Input) {
-        self.inputs.push_back((pillar, input));
-        while let Some((index, input)) = self.inputs.pop_front() {
+        let mut next = Some((pillar, input));
+        while let Some((index, input)) = next {
             self.ticks_again |= matches!(input, Input::Stable(_));
             let mut outputs = std::mem::take(&mut self.scratch);
             self.pillars[index].step(now, input, &mut outputs);
             outputs.drain(..).for_each(|output| self.dispatch(index, output));
             self.scratch = outputs;
+            next = self.inputs.pop_front();
         }
     }
 

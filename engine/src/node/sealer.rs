@@ -208,7 +208,7 @@ fn next_declaration(waiting: &mut VecDeque<Said>) -> Option<Declaration> {
 
 /// Up to `most` statements, none from after the next declaration.
 fn next_statements(waiting: &mut VecDeque<Said>, most: usize) -> Vec<Statement> {
-    let mut statements = Vec::new();
+    let mut statements = Vec::with_capacity(most.min(waiting.len()));
     while statements.len() < most
         && let Some(Said::Statement(statement)) = waiting.front()
     {

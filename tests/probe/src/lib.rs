@@ -35,6 +35,7 @@ mod on {
     }
 
     #[doc(hidden)]
+    #[inline]
     pub fn hit(name: &'static str) {
         if !SUSPENDED.get() {
             MARKS.with_borrow_mut(|marks| *marks.entry(name).or_default() += 1);
@@ -43,6 +44,7 @@ mod on {
 
     #[doc(hidden)]
     #[must_use]
+    #[inline]
     pub fn is_on(bug: Bug) -> bool {
         BUG.get() == Some(bug) && !SUSPENDED.get()
     }

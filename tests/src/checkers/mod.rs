@@ -200,12 +200,13 @@ impl Checkers {
         self.checkpoints.stable(replica, member.stable(), &mut self.reference)?;
         let begins = self.recovery.turned(replica, member, &self.reference, self.cluster.pillars)?;
         self.evidence.turned(replica, member)?;
+        let stable = self.checkpoints.highest();
         for progress in member.progress() {
             if self.views.stands(replica, &progress)? || (begins && progress.active) {
                 let to = (progress.pillar, progress.view);
                 self.new_views.entered(replica, to, &self.reference, next)?;
             }
-            bounds::check(&self.cluster, replica, &progress, self.checkpoints.highest())?;
+            bounds::check(&self.cluster, replica, &progress, stable)?;
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ impl Recovery {
     }
 
     pub(super) fn said(&mut self, signer: ReplicaId, own: &Statement, reference: &Reference) -> Check {
-        match self.speaks(signer, &name(own), reference)? {
+        match self.speaks(signer, || name(own), reference)? {
             Some(from) if own.seq.0 < from.0 || own.seq.0 == from.0 && own.kind != Kind::Checkpoint => {
                 violated("recovery", format!("replica {signer} says {}; it votes above {from}", name(own)))
             }
@@ -43,7 +43,7 @@ impl Recovery {
         let (signer, view, stable) = (change.signer(), change.view(), change.stable().0);
         let incarnation = reference.recovery(signer).0.incarnation;
         let said = || format!("VIEW-CHANGE to {view} from {stable} as incarnation {}", change.incarnation());
-        match self.speaks(signer, &said(), reference)? {
+        match self.speaks(signer, said, reference)? {
             Some(from) if stable < from || change.incarnation() != incarnation => violated(
                 "recovery",
                 format!("replica {signer} says {}; it is {incarnation}, above {from}", said()),
@@ -53,7 +53,7 @@ impl Recovery {
     }
 
     pub(super) fn began(&mut self, new_view: &NewView, reference: &Reference) -> Check {
-        self.speaks(new_view.signer(), &format!("NEW-VIEW {}", new_view.view()), reference).map(drop)
+        self.speaks(new_view.signer(), || format!("NEW-VIEW {}", new_view.view()), reference).map(drop)
     }
 
     /// A correct replica has had a turn. Returns whether it may vote since then.
@@ -79,7 +79,7 @@ impl Recovery {
     fn speaks(
         &mut self,
         replica: ReplicaId,
-        what: &str,
+        what: impl Fn() -> String,
         reference: &Reference,
     ) -> Result<Option<Round>, Violation> {
         let Some(start) = self.0.get_mut(&replica) else { return Ok(None) };
@@ -88,7 +88,7 @@ impl Recovery {
         if record.nonce != start.nonce {
             return violated(
                 "recovery",
-                format!("replica {replica} says {what} before its Recover is executed"),
+                format!("replica {replica} says {} before its Recover is executed", what()),
             );
         }
         if start.spoken_to.0 > from.0 {

@@ -23,7 +23,7 @@ impl World {
         }
         let Some(mut member) = state.member.take() else { return Ok(()) };
         let clock = state.clock.now(now);
-        let arrivals = std::mem::take(&mut state.inbox);
+        let mut arrivals = std::mem::take(&mut state.inbox);
         let mut twin = state.twin.take();
         let mut deadline = None;
         if let Some(twin) = &mut twin {
@@ -32,43 +32,39 @@ impl World {
                 Arrival::Frame { from, .. } => twin.hears(SECOND, *from),
                 Arrival::Connected { .. } => true,
             };
-            let second: Vec<_> = arrivals.iter().filter(heard).cloned().collect();
-            self.steps(replica, &mut twin.member, clock, second);
+            let mut second: Vec<_> = arrivals.iter().filter(heard).cloned().collect();
+            self.steps(replica, &mut twin.member, clock, &mut second);
             deadline = twin.member.next_deadline();
-            let outputs: Vec<_> = twin.member.outputs().collect();
-            for output in outputs {
+            for output in twin.member.outputs() {
                 self.perform(replica, output, twin.sides.iter().map(|sides| sides & SECOND != 0).collect())?;
             }
         }
-        let arrivals = match &twin {
-            None => arrivals,
-            Some(twin) => {
-                let heard = |arrival: &Arrival| match arrival {
-                    Arrival::Frame { from, .. } => twin.hears(FIRST, *from),
-                    Arrival::Connected { .. } => true,
-                };
-                arrivals.into_iter().filter(heard).collect()
-            }
-        };
+        if let Some(twin) = &twin {
+            arrivals.retain(|arrival| match arrival {
+                Arrival::Frame { from, .. } => twin.hears(FIRST, *from),
+                Arrival::Connected { .. } => true,
+            });
+        }
         let (diverged, rotten) = (member.executor().diverged(), member.executor().application().is_rotten());
-        let waiting = self.steps(replica, &mut member, clock, arrivals);
-        let outputs: Vec<_> = member.outputs().collect();
-        if self.replicas[replica].is_honest() {
-            if diverged && member.executor().diverged() {
-                outputs.iter().try_for_each(|output| diverged::says(replica_id(replica), output))?;
-            }
+        self.steps(replica, &mut member, clock, &mut arrivals);
+        let honest = self.replicas[replica].is_honest();
+        let silent = honest && diverged && member.executor().diverged();
+        if honest {
             self.checkers.rots(replica_id(replica), rotten || member.executor().application().is_rotten());
         }
         let sides = twin.as_ref().map_or(Vec::new(), |twin| twin.sides.clone());
-        for output in outputs {
+        for output in member.outputs() {
+            if silent {
+                diverged::says(replica_id(replica), &output)?;
+            }
             self.perform(replica, output, sides.iter().map(|sides| sides & FIRST != 0).collect())?;
         }
-        if self.replicas[replica].is_honest() {
+        if honest {
             self.checkers.turned(replica_id(replica), &member)?;
         }
         let next = member.next_deadline().into_iter().chain(deadline).min();
         let state = &mut self.replicas[replica];
-        (state.member, state.twin, state.inbox) = (Some(member), twin, waiting);
+        (state.member, state.twin, state.inbox) = (Some(member), twin, arrivals);
         if let Some(deadline) = next {
             let pause = TURN_MIN + self.random.below(self.options.turn);
             let at = self.replicas[replica].clock.time_of(deadline).max(now + pause);
@@ -77,37 +73,35 @@ impl World {
         Ok(())
     }
 
-    /// Hands a member what came for it and has it take its turns. Returns what has to wait.
+    /// Hands a member what came for it and has it take its turns. Leaves what has to wait.
     fn steps(
         &mut self,
         replica: usize,
         member: &mut Member<Service>,
         clock: Now,
-        arrivals: Vec<Arrival>,
-    ) -> Vec<Arrival> {
-        let mut waiting = Vec::new();
+        arrivals: &mut Vec<Arrival>,
+    ) {
         let mut refused = Vec::new();
-        for arrival in arrivals {
-            match arrival {
+        arrivals.retain(|arrival| {
+            let (from, pillar, step) = match arrival {
                 Arrival::Connected { peer, pillar } => {
-                    member.connected(clock, PillarId(pillar), replica_id(peer));
+                    member.connected(clock, PillarId(*pillar), replica_id(*peer));
+                    return false;
                 }
-                Arrival::Frame { from, ref payload, .. } if !self.hears(replica, from, payload) => {}
-                Arrival::Frame { from, pillar, payload } if from < self.replicas.len() => {
-                    let step = member.peer_frame(clock, PillarId(pillar), replica_id(from), &payload);
-                    refused.extend(step.err().map(|reason| (from, pillar, reason)));
+                Arrival::Frame { from, payload, .. } if !self.hears(replica, *from, payload) => return false,
+                Arrival::Frame { from, pillar, payload } if *from < self.replicas.len() => {
+                    (from, pillar, member.peer_frame(clock, PillarId(*pillar), replica_id(*from), payload))
                 }
                 // As the shell does: while requests gather faster than they are ordered, clients wait.
-                Arrival::Frame { pillar, .. } if member.is_congested(PillarId(pillar)) => {
-                    waiting.push(arrival)
-                }
+                Arrival::Frame { pillar, .. } if member.is_congested(PillarId(*pillar)) => return true,
                 Arrival::Frame { from, pillar, payload } => {
                     let client = client_id(from - self.replicas.len());
-                    let step = member.client_frame(clock, PillarId(pillar), client, &payload);
-                    refused.extend(step.err().map(|reason| (from, pillar, reason)));
+                    (from, pillar, member.client_frame(clock, PillarId(*pillar), client, payload))
                 }
-            }
-        }
+            };
+            refused.extend(step.err().map(|reason| (*from, *pillar, reason)));
+            false
+        });
         let random = &mut self.random;
         member.turn(clock, &mut |choices| random.index(choices));
         for (from, pillar, reason) in refused {
@@ -115,7 +109,6 @@ impl World {
             self.trace.tell(self.now, format_args!("{me} refuses {other}: {reason}"));
             self.cut(Wire { from, to: replica, pillar });
         }
-        waiting
     }
 
     fn hears(&mut self, replica: usize, from: Endpoint, payload: &Bytes) -> bool {

@@ -273,15 +273,7 @@ impl World {
             is_restless: true,
         });
         let (inbox, paused_until, starts_again) = (Vec::new(), 0, false);
-        SimReplica {
-            member: Some(member),
-            starts_again,
-            clock,
-            inbox,
-            paused_until,
-            byzantine,
-            twin,
-        }
+        SimReplica { member: Some(member), starts_again, clock, inbox, paused_until, byzantine, twin }
     }
 
     pub(super) fn new_member(&self, id: usize) -> Box<Member<Service>> {
