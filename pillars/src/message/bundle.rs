@@ -15,6 +15,7 @@ pub struct Bundle {
     signer: ReplicaId,
     pillar: PillarId,
     statements: Box<[Statement]>,
+    digest: Digest,
     bytes: Vec<u8>,
 }
 
@@ -45,13 +46,13 @@ impl Bundle {
         bytes.extend_from_slice(&pillar.0.to_le_bytes());
         bytes.push(u8::try_from(statements.len()).expect("at most 64"));
         statements.iter().for_each(|statement| statement.encode(&mut bytes));
-        Self { signer, pillar, statements: statements.into(), bytes }
+        Self { signer, pillar, statements: statements.into(), digest: digest(&bytes), bytes }
     }
 
     /// Its entry in a seal.
     #[must_use]
     pub fn entry(&self) -> Entry {
-        Entry::Bundle { pillar: self.pillar, digest: digest(&self.bytes) }
+        Entry::Bundle { pillar: self.pillar, digest: self.digest }
     }
 
     /// Puts it under a seal that has its entry.
@@ -61,7 +62,7 @@ impl Bundle {
     #[must_use]
     pub fn seal(self, seal: Seal) -> SealedBundle {
         let entry = self.entry();
-        let Self { signer, pillar, statements, bytes } = self;
+        let Self { signer, pillar, statements, bytes, .. } = self;
         let bytes = sealed::append(bytes, signer, &entry, &seal);
         SealedBundle { signer, pillar, statements, seal, bytes }
     }
@@ -141,7 +142,10 @@ fn read_statements(reader: &mut Reader<'_>) -> Option<(ReplicaId, PillarId, Vec<
     let signer = ReplicaId(reader.u16()?);
     let pillar = PillarId(reader.u16()?);
     let count = reader.u8()?;
-    let statements = (0..count).map(|_| Statement::read(reader)).collect::<Option<_>>()?;
+    let mut statements = Vec::with_capacity(usize::from(count));
+    for _ in 0..count {
+        statements.push(Statement::read(reader)?);
+    }
     Some((signer, pillar, statements))
 }
 

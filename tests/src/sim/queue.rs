@@ -87,15 +87,19 @@ impl Queue {
         self.turns[replica] = None;
     }
 
-    pub(super) fn pop(&mut self) -> Option<(Time, Event)> {
-        let turn = self.next_turn();
-        if let Some((key, replica)) = turn
-            && self.next_other().is_none_or(|other| key < other)
+    /// The next event, if it comes up to this time.
+    pub(super) fn pop(&mut self, end: Time) -> Option<(Time, Event)> {
+        let other = self.next_other();
+        if let Some((key, replica)) = self.next_turn()
+            && other.is_none_or(|other| key < other)
         {
-            self.turns[replica] = None;
-            return Some((key.0, Event::Turn(replica)));
+            return (key.0 <= end).then(|| {
+                self.turns[replica] = None;
+                (key.0, Event::Turn(replica))
+            });
         }
-        self.heap.pop().map(|Reverse(scheduled)| (scheduled.key.0, scheduled.event))
+        let Reverse(scheduled) = if other?.0 <= end { self.heap.pop() } else { None }?;
+        Some((scheduled.key.0, scheduled.event))
     }
 
     pub(super) fn next_time(&self) -> Option<Time> {

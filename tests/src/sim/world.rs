@@ -99,8 +99,9 @@ impl World {
 
     /// Handles all events up to this time, unless `done` says that it's enough.
     pub(super) fn run_until(&mut self, end: Time, done: impl Fn(&Self) -> bool) -> Check {
-        while !done(self) && self.queue.next_time().is_some_and(|at| at <= end) {
-            let Some((at, event)) = self.queue.pop() else { break };
+        while !done(self)
+            && let Some((at, event)) = self.queue.pop(end)
+        {
             (self.now, self.events) = (at, self.events + 1);
             self.handle(event)?;
         }
