@@ -4,8 +4,12 @@ use std::collections::BTreeSet;
 
 use hypostyle_probe::Bug;
 use hypostyle_tests::byzantine::{ClientStrategy, FIELDS, Mutator, Strategy};
+use hypostyle_tests::memory::Attributing;
 use hypostyle_tests::sim::{self, Batch, MARKS, Options, Random};
 use hypostyle_tests::source::rust_files;
+
+#[global_allocator]
+static ALLOCATOR: Attributing = Attributing;
 
 /// Seeds of one budget. `cargo sim run` runs more, faster.
 const SEEDS: u64 = 20;
@@ -22,6 +26,7 @@ fn some_seeds_hold_every_invariant() {
     assert!(report.failed.is_empty());
     assert_eq!(report.seeds, SEEDS);
     assert!(report.slots > 20 * SEEDS, "the runs do something: {} slots", report.slots);
+    assert!(report.memory.0 > 0, "what replicas hold is counted in some of them");
 }
 
 /// Seeds that have found something.
@@ -56,6 +61,11 @@ fn every_mark_is_listed_and_every_listed_mark_is_there() {
 fn seeded_bugs_are_found() {
     let names: BTreeSet<_> = Bug::ALL.into_iter().map(Bug::name).collect();
     assert!(names.len() == Bug::ALL.len() && names.len() >= 25);
+    // Little may be held in this one.
+    hypostyle_probe::switch(Some(Bug::EarlyBodiesKept));
+    let outcome = sim::run(9, false);
+    hypostyle_probe::switch(None);
+    assert_eq!(outcome.violation.map(|violation| violation.invariant), Some("memory"));
     for bug in [Bug::CommitUnprepared, Bug::ClientTableNotInCheckpoint, Bug::MergeLeavesGaps] {
         hypostyle_probe::switch(Some(bug));
         let found = (0..10).any(|seed| sim::run(seed, false).violation.is_some());

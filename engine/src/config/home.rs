@@ -49,8 +49,8 @@ impl Home {
         let place = Place::File(self.replica.cluster.display().to_string());
         let (bound, available) = (ByteSize::b(bound), ByteSize::b(available));
         let what = format!("a replica may come to hold {bound}, more than the {available} there are");
-        let remedy = "lower pillars, window, batch_bytes or catch_up_bytes; the bound is \
-                      2·pillars·window·batch_bytes + n·pillars·(largest VIEW-CHANGE) + catch_up_bytes";
+        let remedy = "lower pillars, window, batch_bytes, client_window, client_result_bytes or catch_up_bytes; most of \
+                      it are 10·pillars·window·batch_bytes and what faulty replicas may have it keep of their votes";
         Err(ConfigError::new(place, Wrong::new(what, remedy)))
     }
 

@@ -1,4 +1,4 @@
-//! What the configuration bounds: the largest frames, and the memory of a replica.
+//! What the configuration bounds: the largest frames. The memory of a replica is bounded in `memory`.
 
 use hypostyle_crypto::SEAL_ENTRIES_MAX;
 use hypostyle_pillars::message::BUNDLE_MAX;
@@ -7,17 +7,17 @@ use super::cluster::ClusterConfig;
 use crate::transfer;
 
 /// A statement on the wire: kind, pillar, view, seq, digest.
-const STATEMENT: usize = 1 + 2 + 8 + 8 + 32;
+pub(super) const STATEMENT: usize = 1 + 2 + 8 + 8 + 32;
 /// A seal's largest entry: type, pillar, digest.
-const SEAL_ENTRY: usize = 1 + 2 + 32;
+pub(super) const SEAL_ENTRY: usize = 1 + 2 + 32;
 /// A prepared slot in a VIEW-CHANGE: seq, view, digest.
-const PREPARED: usize = 8 + 8 + 32;
+pub(super) const PREPARED: usize = 8 + 8 + 32;
 /// A length before a part of a message.
-const LENGTH: usize = 4;
+pub(super) const LENGTH: usize = 4;
 /// A Recover without its signature: replica, incarnation, nonce, length.
-const RECOVER: usize = 2 + 8 + 16 + 2;
+pub(super) const RECOVER: usize = 2 + 8 + 16 + 2;
 /// What surrounds one message: kind, ids, counts and lengths.
-const MESSAGE_HEADER: usize = 128;
+pub(super) const MESSAGE_HEADER: usize = 128;
 /// What surrounds a request inside a body or a frame: lengths, ids, floor, flags.
 const REQUEST_HEADER: usize = 64;
 /// A reply's record: number, request digest, kind, length, result or its digest.
@@ -87,16 +87,5 @@ impl ClusterConfig {
         let attachments = self.reply_attachments_max() + self.reply_max;
         let reply = MESSAGE_HEADER + records + attachments + PATH + self.seal_max();
         request.max(reply)
-    }
-
-    /// What a replica may come to hold: two windows of full batches for each pillar, the latest VIEW-CHANGE of every
-    /// replica and pillar, and what is kept for one that catches up: 2·P·L·body + n·P·VIEW-CHANGE + `catch_up_bytes`.
-    #[must_use]
-    pub fn memory_bound(&self) -> u64 {
-        let wide = |size: usize| u64::try_from(size).expect("64 bits hold a size");
-        let pillars = u64::from(self.pillars);
-        let batches = 2 * pillars * u64::from(self.window) * wide(self.body_max());
-        let view_changes = wide(self.n()) * pillars * wide(self.view_change_max());
-        batches + view_changes + wide(self.catch_up_bytes)
     }
 }

@@ -11,6 +11,7 @@ pub mod genesis;
 mod home;
 mod init;
 mod limits;
+mod memory;
 mod overrides;
 mod replica;
 mod value;

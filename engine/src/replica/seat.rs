@@ -41,8 +41,8 @@ pub(crate) struct Seat<A: Application> {
 }
 
 /// Slots and requests of the order that are remembered.
-const ORDER_ENTRIES_MAX: usize = 4096;
-const ORDER_REQUESTS_MAX: usize = 65_536;
+pub(crate) const ORDER_ENTRIES_MAX: usize = 4096;
+pub(crate) const ORDER_REQUESTS_MAX: usize = 65_536;
 
 impl<A: Application> Seat<A> {
     pub(crate) fn new(

@@ -66,7 +66,7 @@ impl KeptSlots {
 }
 
 fn cost(slot: &Decided) -> usize {
-    SLOT_BYTES + slot.body.bytes().len()
+    SLOT_BYTES + slot.body.memory()
 }
 
 #[cfg(test)]

@@ -129,6 +129,19 @@ impl Body {
         &self.bytes
     }
 
+    /// The same body in memory of its own, to be kept: as decoded it holds on to the whole buffer it was read into.
+    #[must_use]
+    pub fn compact(self) -> Self {
+        let recovers = self.recovers.into_iter().map(Recover::compact).collect();
+        Self { bytes: Bytes::copy_from_slice(&self.bytes), recovers, ..self }
+    }
+
+    /// Bytes that its content takes in memory.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.bytes.len() + size_of_val(&*self.requests) + size_of_val(&*self.recovers)
+    }
+
     /// What a proposal names.
     #[must_use]
     pub fn digest(&self) -> Digest {

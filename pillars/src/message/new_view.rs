@@ -117,6 +117,12 @@ impl NewView {
         self.content.digest
     }
 
+    /// The same message in memory of its own, to be kept: as decoded it holds on to the whole buffer it was read into.
+    #[must_use]
+    pub fn compact(self) -> Self {
+        Self { bytes: Bytes::copy_from_slice(&self.bytes), ..self }
+    }
+
     /// As it travels.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {

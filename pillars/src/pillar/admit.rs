@@ -1,5 +1,7 @@
 use hypostyle_app_api::{ClientId, ReplicaId, Seq};
 
+use hypostyle_probe::{Bug, bug};
+
 use super::Pillar;
 use crate::clients::Known;
 use crate::message::{Body, Kind, Message, Request, SealedBundle, Statement};
@@ -106,7 +108,7 @@ impl Pillar {
     /// Bodies ahead of their proposals: as many as the pipeline, each once. Those that are never proposed make room in time.
     pub(super) fn has_room_for_early(&self, body: &Body) -> bool {
         let known = self.early.iter().any(|(_, early)| early.digest() == body.digest());
-        !known && (self.early.len() as u64) < self.config.pipeline
+        !known && ((self.early.len() as u64) < self.config.pipeline || bug!(Bug::EarlyBodiesKept))
     }
 
     /// Whether a slot lacks just this body.

@@ -24,7 +24,7 @@ use crate::batches::Batches;
 use crate::clients::Clients;
 use crate::evidence::Evidence;
 use crate::log::Log;
-use crate::message::{Body, Kind, Message, SealedBundle, Statement};
+use crate::message::{Body, Kind, Message, NewView, SealedBundle, Statement};
 use crate::outbox::{CheckpointVote, Executed, Input, Output, Stable, Target};
 use crate::passed::PassedOn;
 use crate::recovers::PendingRecovers;
@@ -83,6 +83,9 @@ pub struct Pillar {
     /// How often each replica has recovered.
     incarnations: Box<[u64]>,
 }
+
+/// Bodies up to this many bytes are copied: a quarter of the buffer that they are read into.
+const SHORT_BODY: usize = 16 << 10;
 
 /// Where a pillar stands, for `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +152,10 @@ impl Pillar {
         match input {
             Input::Message(message) => match message.into_inner() {
                 Message::Request(request) => self.on_request(now, None, request, out),
+                // A long one stays in the buffer it was read into; hundreds of short ones would each pin one.
+                Message::Body(body) if body.bytes().len() <= SHORT_BODY => {
+                    self.on_body(now, Arc::new(body.compact()), out);
+                }
                 Message::Body(body) => self.on_body(now, Arc::new(body), out),
                 Message::Recover(recover) => self.on_recover(now, recover, out),
                 // What this replica has said it learns from its signer only.
@@ -158,7 +165,9 @@ impl Pillar {
                     self.on_former_view_change(now, &change, out);
                 }
                 Message::ViewChange(change) => self.on_view_change(now, &change, out),
-                Message::NewView(new_view) => self.on_new_view(now, &new_view, out),
+                Message::NewView(new_view) => {
+                    self.on_new_view(now, &Arc::new(NewView::clone(&new_view).compact()), out)
+                }
             },
             Input::Passed(by, message) => {
                 if let Message::Request(request) = message.into_inner() {
@@ -364,14 +373,17 @@ impl Pillar {
         let (stable, window) = (self.stable_round().0, self.config.window);
         let done = if self.transferring { stable } else { stable.min(self.executed.0) };
         let last = (stable + 2 * window).min(done + 4 * window);
-        self.log.slide(Seq(done.saturating_sub(window) + 1), Seq(last));
+        let first = if bug!(Bug::SlotsNeverForgotten) { 1 } else { done.saturating_sub(window) + 1 };
+        self.log.slide(Seq(first), Seq(last));
         // Slots that are gone are never decided here: their outcome comes with the state.
         self.frontier = self.frontier.max(Seq(self.log.first().0 - 1));
         self.move_frontier();
     }
 
     fn on_tick(&mut self, now: Now, out: &mut Vec<Output>) {
-        while self.early.front().is_some_and(|(came, _)| *came + self.config.view_timeout <= now.instant) {
+        let keeps = bug!(Bug::EarlyBodiesKept);
+        let past = |came: Instant| came + self.config.view_timeout <= now.instant && !keeps;
+        while self.early.front().is_some_and(|(came, _)| past(*came)) {
             self.early.pop_front();
         }
         if self.clock_allows.is_some_and(|at| at <= now.instant) {

@@ -65,11 +65,15 @@ pub enum Bug {
     RecoversUnasked,
     /// A Recover makes nobody owe slots.
     RecoveryNotOwed,
+    /// Slots are kept for ever.
+    SlotsNeverForgotten,
+    /// Bodies that nobody proposes are kept for ever.
+    EarlyBodiesKept,
 }
 
 impl Bug {
     /// Every seeded bug.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::VoteCountedTwice,
         Self::PrimaryCountsAsPreparer,
         Self::CommitQuorumShort,
@@ -102,6 +106,8 @@ impl Bug {
         Self::VoidViewChangesCount,
         Self::RecoversUnasked,
         Self::RecoveryNotOwed,
+        Self::SlotsNeverForgotten,
+        Self::EarlyBodiesKept,
     ];
 
     /// The name on the command line and in reports.
@@ -140,6 +146,8 @@ impl Bug {
             Self::VoidViewChangesCount => "void-view-changes-count",
             Self::RecoversUnasked => "recovers-unasked",
             Self::RecoveryNotOwed => "recovery-not-owed",
+            Self::SlotsNeverForgotten => "slots-never-forgotten",
+            Self::EarlyBodiesKept => "early-bodies-kept",
         }
     }
 }

@@ -86,6 +86,7 @@ impl Byzantine {
             }
             Strategy::Flood => (0..5).map(|delay| Sent { delay, payload: payload.clone() }).collect(),
             Strategy::Reorders => self.reorder(payload),
+            Strategy::Hoards => self.hoard(payload),
             Strategy::VotesForAll => self.with(payload, |_, s| {
                 (s.kind == Kind::Prepare).then_some(Statement { kind: Kind::Commit, ..*s })
             }),
@@ -134,7 +135,7 @@ impl Byzantine {
     }
 
     /// Its own statements in a payload.
-    fn statements(&self, payload: &Bytes) -> Option<SealedBundle> {
+    pub(super) fn statements(&self, payload: &Bytes) -> Option<SealedBundle> {
         let bundle = (payload.first() == Some(&PeerFrame::BUNDLE)).then(|| payload.slice(1..))?;
         SealedBundle::decode(bundle, &self.limits).ok().filter(|bundle| bundle.signer() == self.me)
     }
@@ -165,7 +166,7 @@ impl Byzantine {
         if left.is_empty() { Vec::new() } else { vec![now(self.bundle(bundle.pillar(), &left))] }
     }
 
-    fn bundle(&self, pillar: PillarId, statements: &[Statement]) -> Bytes {
+    pub(super) fn bundle(&self, pillar: PillarId, statements: &[Statement]) -> Bytes {
         let bundle = Bundle::new(self.me, pillar, statements);
         let sealed = seal(self.me, &self.identity, bundle.entry());
         [&[PeerFrame::BUNDLE], &bundle.seal(sealed).bytes()[..]].concat().into()

@@ -3,6 +3,7 @@
 mod acts;
 mod clients;
 mod fields;
+mod hoard;
 mod mutate;
 mod rescue;
 mod reseal;
@@ -61,6 +62,8 @@ pub struct Byzantine {
     departs: BTreeMap<(PillarId, View, Seq), Digest>,
     /// P.
     pillars: u16,
+    /// Frames made to be kept.
+    hoarded: u64,
     /// Frames it changed, added or kept back.
     acts: u64,
 }
@@ -132,6 +135,7 @@ impl Byzantine {
             spare: None,
             departs: BTreeMap::new(),
             pillars: casting.pillars,
+            hoarded: 0,
             acts: 0,
         }
     }

@@ -77,10 +77,12 @@ pub enum Strategy {
     Reorders,
     /// Votes for whatever is proposed by anybody.
     VotesForAll,
+    /// Sends what others may come to keep: full bodies that nobody proposes, votes for every slot there may be.
+    Hoards,
 }
 
 impl Strategy {
-    /// All of them.
+    /// Those that any run may draw; one that hoards has runs of its own.
     pub const ALL: [Self; 37] = [
         Self::EquivocatingPrimary,
         Self::Silent,

@@ -20,16 +20,8 @@ impl Agreement {
     }
 
     /// Whether the slot is decided for the first time.
-    pub(super) fn decided(&mut self, replica: ReplicaId, decided: &Decided) -> Result<bool, Violation> {
-        let slots = &mut self.0[decided.pillar.index()];
-        let index = usize::try_from(decided.seq.0).expect("few slots") - 1;
-        if slots.len() <= index {
-            slots.resize(index + 1, None);
-        }
-        let Some((_, known)) = &slots[index] else {
-            slots[index] = Some((decided.view, Arc::clone(&decided.body)));
-            return Ok(true);
-        };
+    pub(super) fn is_new(&self, replica: ReplicaId, decided: &Decided) -> Result<bool, Violation> {
+        let Some((_, known)) = self.of(decided.pillar, decided.seq) else { return Ok(true) };
         if known.digest() != decided.body.digest() {
             let (mine, theirs) = (decided.body.digest(), known.digest());
             let slot = format!("slot {} of pillar {}", decided.seq, decided.pillar);
@@ -39,6 +31,16 @@ impl Agreement {
             );
         }
         Ok(false)
+    }
+
+    /// A slot is decided for the first time.
+    pub(super) fn decided(&mut self, decided: &Decided) {
+        let slots = &mut self.0[decided.pillar.index()];
+        let index = usize::try_from(decided.seq.0).expect("few slots") - 1;
+        if slots.len() <= index {
+            slots.resize(index + 1, None);
+        }
+        slots[index] = Some((decided.view, Arc::clone(&decided.body)));
     }
 
     /// What was decided, and in which view first.

@@ -10,6 +10,7 @@ pub(crate) mod diverged;
 mod evidence;
 mod history;
 mod linearizability;
+mod memory;
 mod money;
 mod new_views;
 mod once;
@@ -30,7 +31,7 @@ use hypostyle::simulation::Member;
 use hypostyle_app_api::{ClientId, Digest, Number, Position, ReplicaId};
 use hypostyle_crypto::Keyring;
 use hypostyle_pillars::Decided;
-use hypostyle_pillars::message::{Kind, NewView, Nonce, SealedBundle, Statement, ViewChange};
+use hypostyle_pillars::message::{Body, Kind, NewView, Nonce, SealedBundle, Statement, ViewChange};
 
 use crate::sim::service::Service;
 
@@ -66,6 +67,7 @@ pub struct Checkers {
     replies: replies::Replies,
     linearizability: linearizability::Linearizability,
     reference: reference::Reference,
+    memory: memory::Memory,
     /// Whose state is wrong: its fault is known, and its checkpoints and results tell nothing.
     rotten: Vec<bool>,
     /// What was sent.
@@ -73,9 +75,9 @@ pub struct Checkers {
 }
 
 impl Checkers {
-    /// Checkers for a cluster that has done nothing yet.
+    /// Checkers for a cluster that has done nothing yet, and whose application has snapshots of so many bytes.
     #[must_use]
-    pub fn new(cluster: &ClusterConfig, keyring: &Arc<Keyring>) -> Self {
+    pub fn new(cluster: &ClusterConfig, keyring: &Arc<Keyring>, snapshot: usize) -> Self {
         let (replicas, pillars) = (cluster.n(), usize::from(cluster.pillars));
         Self {
             agreement: agreement::Agreement::new(pillars),
@@ -93,6 +95,7 @@ impl Checkers {
             replies: replies::Replies::default(),
             linearizability: linearizability::Linearizability::default(),
             reference: reference::Reference::new(cluster),
+            memory: memory::Memory::new(cluster, snapshot),
             rotten: vec![false; replicas],
             traffic: Traffic::default(),
             cluster: cluster.clone(),
@@ -159,8 +162,12 @@ impl Checkers {
     /// When it must not have.
     pub fn decided(&mut self, replica: ReplicaId, decided: &Decided) -> Check {
         certificates::decided(&self.cluster, &self.history, replica, decided)?;
-        if self.agreement.decided(replica, decided)? {
-            for executed in self.reference.decided(decided) {
+        if self.agreement.is_new(replica, decided)? {
+            // What checkers keep is nobody's.
+            let body = Arc::new(Body::clone(&decided.body).compact());
+            let decided = Decided { body, certificate: [].into(), ..*decided };
+            self.agreement.decided(&decided);
+            for executed in self.reference.decided(&decided) {
                 self.validity.executed(&executed)?;
                 self.chain.reference(&executed);
             }
@@ -209,6 +216,20 @@ impl Checkers {
             bounds::check(&self.cluster, replica, &progress, stable)?;
         }
         Ok(())
+    }
+
+    /// A correct replica holds so many bytes after its turn.
+    ///
+    /// # Errors
+    /// When they are more than it promises.
+    pub fn holds(&mut self, replica: ReplicaId, bytes: u64) -> Check {
+        self.memory.holds(replica, bytes)
+    }
+
+    /// The bytes that a correct replica has held at most, and what it promises.
+    #[must_use]
+    pub fn memory(&self) -> (u64, u64) {
+        self.memory.most()
     }
 
     /// Whether the state of a correct replica was wrong before or after its turn.

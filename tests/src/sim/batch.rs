@@ -32,6 +32,8 @@ pub struct Report {
     pub slots: u64,
     /// Runs that violate an invariant, by seed.
     pub failed: Vec<Outcome>,
+    /// What a replica has held at most, of a million parts of what it promises, and in which run.
+    pub memory: (u64, u64),
     /// How often each coverage mark was hit.
     pub marks: BTreeMap<&'static str, u64>,
 }
@@ -77,6 +79,7 @@ impl Report {
         self.seeds += 1;
         self.steps += outcome.steps;
         self.slots += outcome.slots;
+        self.memory = self.memory.max((outcome.memory.0 * 1_000_000 / outcome.memory.1.max(1), outcome.seed));
         for (name, hits) in marks {
             *self.marks.entry(name).or_default() += hits;
         }

@@ -44,6 +44,10 @@ fn configuration(options: &Options, replicas: &[SigningKey], clients: &[SigningK
     let addresses: Vec<_> = (0..options.replicas)
         .map(|id| (([127, 0, 0, 1], 1000 + id).into(), ([127, 0, 0, 1], 2000 + id).into()))
         .collect();
+    let lean = options.lean.as_ref();
+    let little = lean.map(|lean| lean.catch_up_bytes);
+    let catch_up_bytes = options.rescue.as_ref().map(|rescue| rescue.catch_up_bytes).or(little);
+    let catch_up_bytes = catch_up_bytes.unwrap_or(64 << 20);
     ClusterConfig {
         pillars: options.pillars,
         assign: options.assign,
@@ -51,7 +55,7 @@ fn configuration(options: &Options, replicas: &[SigningKey], clients: &[SigningK
         replies: options.replies,
         bundle: options.bundle,
         batch_max: options.batch_max,
-        batch_bytes: 64 << 10,
+        batch_bytes: lean.map_or(64 << 10, |lean| lean.batch_bytes),
         batch_delay: Duration::from_nanos(options.batch_delay),
         pipeline: options.pipeline,
         checkpoint_interval: options.checkpoint_interval,
@@ -61,7 +65,7 @@ fn configuration(options: &Options, replicas: &[SigningKey], clients: &[SigningK
         request_max: 4 << 10,
         reply_max: 4 << 10,
         client_result_bytes: options.client_result_bytes,
-        catch_up_bytes: options.rescue.as_ref().map_or(64 << 20, |rescue| rescue.catch_up_bytes),
+        catch_up_bytes,
         view_timeout: Duration::from_nanos(options.view_timeout),
         client_timeout: Duration::from_nanos(options.client_timeout),
         ..ClusterConfig::local(&addresses, &public(replicas), &public(clients))

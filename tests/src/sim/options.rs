@@ -8,7 +8,8 @@ use super::network::NetworkOptions;
 use super::queue::{MICROSECOND, MILLISECOND, SECOND, Time};
 use super::random::Random;
 use super::rescue::Rescue;
-use crate::byzantine::{Behaviour, ClientStrategy};
+use super::service::Service;
+use crate::byzantine::{Behaviour, ClientStrategy, Strategy};
 
 /// All that a run depends on beside its seed.
 #[derive(Clone, Debug)]
@@ -71,11 +72,28 @@ pub struct Options {
     pub safety: Time,
     /// Who needs the state of others.
     pub rescue: Option<Rescue>,
+    /// Whether little may be held.
+    pub lean: Option<Lean>,
 }
 
 /// Runs in which a replica needs the state of others, of a thousand, and what sets their chance apart.
 const RESCUES_PERMILLE: u64 = 60;
 const RESCUES: u64 = 0x7265_7363_7565;
+
+/// Limits so low, in runs so long, that what is kept too long shows.
+#[derive(Clone, Debug)]
+pub struct Lean {
+    /// Most bytes of a batch.
+    pub batch_bytes: usize,
+    /// What is kept of decided slots while a state is on its way.
+    pub catch_up_bytes: usize,
+    /// Bytes of some operations.
+    pub operation_bytes: usize,
+}
+
+/// Such runs, of a thousand, and what sets their chance apart.
+const LEAN_PERMILLE: u64 = 15;
+const LEAN: u64 = 0x6c65_616e;
 
 /// Which faults strike, and how often.
 #[derive(Clone, Debug, Default)]
@@ -108,6 +126,31 @@ impl FaultOptions {
     }
 }
 
+impl Lean {
+    /// One pillar or two and thousands of slots, in a network that lets them pass; an adversary, if there is one, is a primary.
+    fn draw(options: &mut Options, random: &mut Random) -> Self {
+        let hoards = random.chance(700).then_some(Behaviour::Strategy(Strategy::Hoards));
+        let drawn = options.byzantine.first().map(|(_, behaviour)| *behaviour);
+        options.byzantine = hoards.or(drawn).into_iter().map(|behaviour| (0, behaviour)).collect();
+        options.replicas = 4;
+        options.pillars = random.pick(&[1, 1, 2]);
+        options.threads.0 = options.threads.0.min(usize::from(options.pillars));
+        options.checkpoint_interval = random.pick(&[1, 2]);
+        options.window = 2 * options.checkpoint_interval;
+        options.request_operations = 1;
+        options.client_window = 4;
+        options.client_result_bytes = 100;
+        options.batch_max = random.pick(&[1, 4]);
+        options.clients = 2;
+        options.operations = 2500;
+        options.outstanding = 4;
+        options.think = 0;
+        options.hostile.truncate(1);
+        options.network = Options::good_network(random);
+        Self { batch_bytes: 8 << 10, catch_up_bytes: 4 << 10, operation_bytes: random.pick(&[700, 3000]) }
+    }
+}
+
 impl Options {
     /// What this seed draws.
     #[must_use]
@@ -127,6 +170,7 @@ impl Options {
         let needs_views = byzantine.iter().any(|(_, behaviour)| behaviour.needs_view_changes());
         // Of chance of its own: a seed that draws none runs as it did before there were any.
         let mut own = Random::new(random.clone().number() ^ RESCUES);
+        let mut lean = Random::new(random.clone().number() ^ LEAN);
         let mut options = Self {
             replicas,
             pillars,
@@ -161,9 +205,12 @@ impl Options {
             safety: random.within(300..=2500) * MILLISECOND,
             hostile: Self::hostile_clients(&mut Random::new(random.clone().number())),
             rescue: None,
+            lean: None,
         };
         if !calm && own.chance(RESCUES_PERMILLE) {
             options.rescue = Some(Rescue::draw(&mut options, &mut own));
+        } else if lean.chance(LEAN_PERMILLE) {
+            options.lean = Some(Lean::draw(&mut options, &mut lean));
         }
         options
     }
@@ -202,6 +249,7 @@ impl Options {
             hostile: Vec::new(),
             safety: SECOND,
             rescue: None,
+            lean: None,
         }
     }
 
@@ -215,6 +263,17 @@ impl Options {
     #[must_use]
     pub fn is_fault_free(&self) -> bool {
         self.faults.is_none() && self.byzantine.is_empty() && self.network.loss == 0 && self.network.in_order
+    }
+
+    /// Bytes of a snapshot of the application.
+    pub(super) fn snapshot_bytes(&self) -> usize {
+        Service::snapshot_bytes(self.rescue.as_ref().map_or(0, |rescue| rescue.ballast))
+    }
+
+    /// Bytes of some operations.
+    pub(super) fn operation_bytes(&self) -> usize {
+        let lean = self.lean.as_ref().map(|lean| lean.operation_bytes);
+        self.rescue.as_ref().map(|rescue| rescue.operation_bytes).or(lean).unwrap_or(0)
     }
 
     /// Clients, correct or not.

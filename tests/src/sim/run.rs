@@ -28,6 +28,8 @@ pub struct Outcome {
     pub slots: u64,
     /// Virtual time.
     pub time: Time,
+    /// The bytes that a correct replica has held at most, and what it promises; 0 where nobody counted.
+    pub memory: (u64, u64),
     /// The invariant that doesn't hold, if any.
     pub violation: Option<Violation>,
 }
@@ -72,6 +74,7 @@ pub(super) fn finish(seed: u64, world: &mut World, phases: impl Fn(&mut World) -
         trace: world.trace.hash(),
         slots: world.checkers.slots(),
         time: world.now,
+        memory: world.checkers.memory(),
         violation,
     }
 }

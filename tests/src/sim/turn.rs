@@ -12,6 +12,7 @@ use super::replica::{Arrival, FIRST, SECOND};
 use super::service::Service;
 use super::world::{TURN_MIN, World, client_id, replica_id};
 use crate::checkers::{Check, diverged};
+use crate::memory::{self, handed_over, owned_by};
 
 impl World {
     pub(super) fn turn(&mut self, replica: usize) -> Check {
@@ -61,6 +62,7 @@ impl World {
         }
         if honest {
             self.checkers.turned(replica_id(replica), &member)?;
+            self.checkers.holds(replica_id(replica), memory::held(replica))?;
         }
         let next = member.next_deadline().into_iter().chain(deadline).min();
         let state = &mut self.replicas[replica];
@@ -85,25 +87,31 @@ impl World {
         arrivals.retain(|arrival| {
             let (from, pillar, step) = match arrival {
                 Arrival::Connected { peer, pillar } => {
-                    member.connected(clock, PillarId(*pillar), replica_id(*peer));
+                    owned_by(replica, || member.connected(clock, PillarId(*pillar), replica_id(*peer)));
                     return false;
                 }
                 Arrival::Frame { from, payload, .. } if !self.hears(replica, *from, payload) => return false,
                 Arrival::Frame { from, pillar, payload } if *from < self.replicas.len() => {
-                    (from, pillar, member.peer_frame(clock, PillarId(*pillar), replica_id(*from), payload))
+                    let step = owned_by(replica, || {
+                        let payload = handed_over(payload);
+                        member.peer_frame(clock, PillarId(*pillar), replica_id(*from), &payload)
+                    });
+                    (from, pillar, step)
                 }
                 // As the shell does: while requests gather faster than they are ordered, clients wait.
                 Arrival::Frame { pillar, .. } if member.is_congested(PillarId(*pillar)) => return true,
                 Arrival::Frame { from, pillar, payload } => {
                     let client = client_id(from - self.replicas.len());
-                    (from, pillar, member.client_frame(clock, PillarId(*pillar), client, payload))
+                    let step =
+                        owned_by(replica, || member.client_frame(clock, PillarId(*pillar), client, payload));
+                    (from, pillar, step)
                 }
             };
             refused.extend(step.err().map(|reason| (*from, *pillar, reason)));
             false
         });
         let random = &mut self.random;
-        member.turn(clock, &mut |choices| random.index(choices));
+        owned_by(replica, || member.turn(clock, &mut |choices| random.index(choices)));
         for (from, pillar, reason) in refused {
             let (me, other) = (self.name(replica), self.name(from));
             self.trace.tell(self.now, format_args!("{me} refuses {other}: {reason}"));
@@ -127,6 +135,7 @@ impl World {
                 }
             }
             MemberOutput::ToPeers { pillar, to, payload } => {
+                let payload = handed_over(&payload);
                 if self.replicas[replica].is_honest() && to == Target::Peers {
                     self.heard(true, &payload)?;
                 }
@@ -140,6 +149,7 @@ impl World {
             }
             MemberOutput::ToClient { pillar, client, payload } => {
                 let to = self.n() + client.index();
+                let payload = handed_over(&payload);
                 let payload = match &mut self.replicas[replica].byzantine {
                     Some(byzantine) => byzantine.to_client(&payload).filter(|_| heard(to)),
                     None => Some(payload),

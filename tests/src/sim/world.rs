@@ -21,6 +21,7 @@ use super::service::{Service, ServiceFaults};
 use super::trace::Trace;
 use crate::byzantine::{Behaviour, Byzantine, Casting};
 use crate::checkers::{Check, Checkers};
+use crate::memory::{self, owned_by};
 
 pub(super) struct World {
     pub(super) options: Options,
@@ -46,14 +47,19 @@ pub(super) struct World {
 /// What a turn takes at least.
 pub(super) const TURN_MIN: Time = 1_000;
 
+/// In every so many runs what replicas hold is counted: it costs a fifth of their speed.
+const COUNTED: u64 = 8;
+
 impl World {
     pub(super) fn new(options: Options, mut random: Random, prints: bool) -> Self {
+        // Of chance of its own.
+        memory::count(options.lean.is_some() || random.clone().number().is_multiple_of(COUNTED));
         let cluster = Cluster::new(&options);
         let n = usize::from(options.replicas);
         let mut world = Self {
             limits: frame_limits(&cluster.config),
             network: Network::new(options.network.clone(), n, options.all_clients(), options.pillars),
-            checkers: Checkers::new(&cluster.config, &cluster.keyring),
+            checkers: Checkers::new(&cluster.config, &cluster.keyring, options.snapshot_bytes()),
             service_faults: (0..n).map(|_| Arc::default()).collect(),
             replicas: Vec::new(),
             clients: Vec::new(),
@@ -283,7 +289,7 @@ impl World {
         let threads = self.options.threads;
         let ballast = self.options.rescue.as_ref().map_or(0, |rescue| rescue.ballast);
         let service = Service::with(ballast, &self.service_faults[id]);
-        Box::new(Member::new(config, replica_id(id), identity, keyring, service, threads))
+        owned_by(id, || Box::new(Member::new(config, replica_id(id), identity, keyring, service, threads)))
     }
 
     fn new_client(&self, index: usize) -> SimClient {
@@ -291,7 +297,7 @@ impl World {
         let mut client =
             SimClient::new(&self.cluster.config, client_id(index), &self.cluster.keyring, habits);
         client.wants = self.options.operations;
-        client.operation_bytes = self.options.rescue.as_ref().map_or(0, |rescue| rescue.operation_bytes);
+        client.operation_bytes = self.options.operation_bytes();
         client
     }
 }

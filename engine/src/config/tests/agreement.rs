@@ -131,8 +131,9 @@ fn the_limits_are_those_of_the_design() {
     assert_eq!(kilobytes(config.sealed_bundle_max()), 58, "5.8 KB");
     assert_eq!(config.view_change_max() / 100_000, 22, "2.2 MB at n = 4");
     assert_eq!(config.frame_max_replica(), config.view_change_max());
-    assert!(config.memory_bound() > 2 * 128 * (256 << 10) + 4 * 2_200_000 + (64 << 20));
-    assert!(config.memory_bound() < 160 << 20);
+    // Six windows of bodies with as much room again, VIEW-CHANGEs, votes, queues and `catch_up_bytes`.
+    assert!(config.memory_bound() > 6 * 128 * 2 * (256 << 10) + (64 << 20));
+    assert!(config.memory_bound() < 1 << 30);
 
     (config.window, config.checkpoint_interval, config.batch_bytes) = (2, 1, 64 << 20);
     assert_eq!(config.frame_max_replica(), config.body_max());

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use hypostyle_probe::Bug;
+use hypostyle_tests::memory::Attributing;
 use hypostyle_tests::sim::{self, Batch, Options, Outcome, Random, Report, Scenario};
 
 use report::{Begun, print, print_failure};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Attributing = Attributing;
 
 #[derive(Parser)]
 #[command(name = "cargo sim", about = "The deterministic simulator of Hypostyle")]
@@ -171,6 +172,9 @@ fn is_same(program: &std::path::Path, seed: u64) -> bool {
 fn one(seed: u64, trace: bool) -> bool {
     let outcome = sim::run(seed, trace);
     println!("{}", in_a_line(&outcome));
+    if let (held @ 1.., bound) = outcome.memory {
+        println!("a replica has held {held} bytes of {bound} at most");
+    }
     if outcome.violation.is_some() {
         print_seed(&outcome);
     }

@@ -70,6 +70,8 @@ fn print_json(report: &Report, noun: &str, spent: &Spent) {
         "cpu_seconds": spent.cpu.as_secs_f64(),
         format!("{noun}_per_cpu_second"): report.seeds as f64 / spent.cpu.as_secs_f64(),
         "violations": report.failed.len(),
+        "memory_held_of_bound": report.memory.0 as f64 / 1e6,
+        "memory_held_of_bound_in": report.memory.1,
         "marks": report.marks,
         "unhit_marks": report.unhit_marks(),
     });
