@@ -55,8 +55,8 @@ enum Action {
         #[arg(long)]
         trace: bool,
         /// With this seeded bug.
-        #[arg(long)]
-        bug: Option<String>,
+        #[arg(long, value_parser = known_bug)]
+        bug: Option<Bug>,
     },
     /// Runs the scenarios of Twins: n = 4, two pillars, a replica that is two, three rounds of any partition.
     Twins {
@@ -76,8 +76,8 @@ enum Action {
         #[arg(long)]
         trace: bool,
         /// With this seeded bug.
-        #[arg(long)]
-        bug: Option<String>,
+        #[arg(long, value_parser = known_bug)]
+        bug: Option<Bug>,
         /// Failures after which no further scenario is begun.
         #[arg(long, default_value_t = 10)]
         failures: usize,
@@ -88,8 +88,8 @@ enum Action {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
         /// This one alone.
-        #[arg(long)]
-        bug: Option<String>,
+        #[arg(long, value_parser = known_bug)]
+        bug: Option<Bug>,
     },
     /// Runs seeds here and with this program of another build profile: each must give the same trace.
     SameAs {
@@ -115,17 +115,17 @@ fn main() -> ExitCode {
             run(Batch { start, seeds, jobs, failures }, json, all_marks)
         }
         Action::Seed { seed, trace, bug } => {
-            switch(bug.as_deref());
+            hypostyle_probe::switch(bug);
             one(seed, trace)
         }
         Action::Twins { from, count, json, jobs, trace, bug, failures } => {
             // A bug is switched on in this thread.
             let jobs = if trace || bug.is_some() { 1 } else { jobs.unwrap_or_else(cores) };
-            switch(bug.as_deref());
+            hypostyle_probe::switch(bug);
             let batch = Batch { start: from, seeds: count.unwrap_or(u64::MAX), jobs, failures };
             twins(batch, json, trace)
         }
-        Action::Selftest { seconds, bug } => selftest::run(Duration::from_secs(seconds), bug.as_deref()),
+        Action::Selftest { seconds, bug } => selftest::run(Duration::from_secs(seconds), bug),
         Action::SameAs { program, seeds } => (0..seeds).all(|seed| is_same(&program, seed)),
         Action::Bench { seeds } => bench(seeds),
     };
@@ -215,10 +215,30 @@ fn print_seed(outcome: &Outcome) {
 /// What a report of seeds counts.
 const SEEDS: &str = "seeds";
 
-fn switch(bug: Option<&str>) {
-    hypostyle_probe::switch(Bug::ALL.into_iter().find(|known| bug == Some(known.name())));
+fn known_bug(name: &str) -> Result<Bug, String> {
+    let names = || Bug::ALL.map(Bug::name).join("\n  ");
+    let known = Bug::ALL.into_iter().find(|bug| bug.name() == name);
+    known.ok_or_else(|| format!("there is no such bug; there are\n  {}", names()))
 }
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bug_that_nobody_knows_is_an_error_that_names_those_there_are() {
+        for action in [&["seed", "1"][..], &["twins"], &["selftest"]] {
+            let parse =
+                |bug| Arguments::try_parse_from([&["sim"], action, &["--bug", bug]].concat()).map(|_| ());
+            assert!(parse(Bug::NobodyBlamed.name()).is_ok());
+            let error = parse("nobody-blame").expect_err("there is none");
+            assert_eq!(error.exit_code(), 2);
+            let text = error.to_string();
+            assert!(text.contains("nobody-blame'") && Bug::ALL.iter().all(|bug| text.contains(bug.name())));
+        }
+    }
 }
