@@ -25,7 +25,8 @@ use crate::config::{ClusterConfig, ConfigError, Home, Overrides, ReplicaConfig};
 
 pub use running::{ReplicaFailed, RunningReplica};
 #[cfg(any(test, feature = "simulation"))]
-pub(crate) use seat::{ORDER_ENTRIES_MAX, ORDER_REQUESTS_MAX, Seat};
+pub(crate) use seat::Seat;
+pub(crate) use seat::{ORDER_ENTRIES_MAX, ORDER_REQUESTS_MAX};
 
 /// A replica that hasn't been started.
 pub struct Replica {
