@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hypostyle_pillars::Evidence;
 use serde::{Deserialize, Serialize};
 
 /// A replica at one moment.
@@ -29,6 +30,25 @@ pub struct ReplicaStatus {
     pub counters: BTreeMap<String, u64>,
     /// What was refused how often, by "peer 2: reason".
     pub refusals: BTreeMap<String, u64>,
+    /// The first evidence that each pillar has against each replica; only where it was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<EvidenceStatus>,
+}
+
+/// A replica has contradicted itself under its signature: it is faulty, or was started again without its log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvidenceStatus {
+    /// Who has.
+    pub replica: u16,
+    /// In which pillar.
+    pub pillar: u16,
+    /// What the second message is, in words: kind, view, slot.
+    pub what: String,
+    /// What the two messages name, hexadecimal.
+    pub digests: [String; 2],
+    /// Both messages with their seals, type byte first as they travel, hexadecimal. Their signatures were verified when they
+    /// came; whoever has the cluster's keys can do so again.
+    pub messages: [String; 2],
 }
 
 /// One pillar of a replica.
@@ -107,6 +127,8 @@ pub struct PartialStatus {
     pub counters: BTreeMap<String, u64>,
     /// Its refusals.
     pub refusals: BTreeMap<String, u64>,
+    /// Its evidence, if it was asked for.
+    pub evidence: Vec<EvidenceStatus>,
 }
 
 impl ReplicaStatus {
@@ -121,6 +143,8 @@ impl ReplicaStatus {
         self.recovering = self.recovering.take().or(part.recovering);
         add(&mut self.counters, part.counters);
         add(&mut self.refusals, part.refusals);
+        self.evidence.extend(part.evidence);
+        self.evidence.sort_by_key(|evidence| (evidence.replica, evidence.pillar));
     }
 
     /// Whether every pillar has links to a quorum, this replica included, and it may vote: until then no other replica
@@ -131,6 +155,18 @@ impl ReplicaStatus {
         self.recovering.is_none()
             && !self.pillars.is_empty()
             && self.pillars.iter().all(|pillar| pillar.peers >= others)
+    }
+}
+
+impl From<&Evidence> for EvidenceStatus {
+    fn from(evidence: &Evidence) -> Self {
+        Self {
+            replica: evidence.signer().0,
+            pillar: evidence.pillar().0,
+            what: evidence.to_string(),
+            digests: evidence.digests().map(|digest| digest.to_string()),
+            messages: evidence.frames().map(|frame| frame.iter().map(|byte| format!("{byte:02x}")).collect()),
+        }
     }
 }
 

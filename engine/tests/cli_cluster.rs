@@ -154,6 +154,7 @@ fn a_local_cluster_answers_and_ends_without_trace() {
     assert!(order.as_array().unwrap().iter().any(|entry| entry["requests"][0]["client"] == 0), "{order}");
     assert!(prints(path, &["status", "demo"]).contains("replica 3 of 4 in hypostyle"));
 
+    assert!(prints(path, &["status", "demo/replica-0", "--evidence"]).contains("no evidence"));
     local.signal(Signal::INT);
     assert_eq!(local.wait(), 0);
     let error = fails(path, &["status", "demo/replica-0"], 1);

@@ -1,9 +1,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use hypostyle_app_api::{PillarId, ReplicaId};
+use hypostyle_app_api::{Digest, PillarId, ReplicaId};
 
-use crate::message::{Message, NewView, SealedBundle, Statement, ViewChange};
+use crate::message::{Message, NewView, PeerFrame, SealedBundle, Statement, ViewChange};
 
 /// Two messages that a correct replica never both signs, whole and under their seals: whoever verifies both knows that
 /// their signer is faulty, or was started again without its log.
@@ -50,21 +50,50 @@ impl Evidence {
         }
     }
 
+    /// What each of the two names: of a body or state, or of the message itself.
+    #[must_use]
+    pub fn digests(&self) -> [Digest; 2] {
+        match self {
+            Self::Statements(second, [first, _]) => {
+                let mut others = first.statements().iter().filter(|s| contradict(s, second));
+                [others.next().map_or(Digest::ZERO, |s| s.digest), second.digest]
+            }
+            Self::ViewChanges(changes) => changes.each_ref().map(|change| change.digest()),
+            Self::NewViews(new_views) => new_views.each_ref().map(|new_view| new_view.digest()),
+        }
+    }
+
+    /// Both messages as they travel: type byte and message.
+    #[must_use]
+    pub fn frames(&self) -> [Vec<u8>; 2] {
+        let frame = |kind: u8, bytes: &[u8]| [&[kind], bytes].concat();
+        match self {
+            Self::Statements(_, bundles) => bundles.each_ref().map(|b| frame(PeerFrame::BUNDLE, b.bytes())),
+            Self::ViewChanges(changes) => {
+                changes.each_ref().map(|c| frame(PeerFrame::VIEW_CHANGE, c.bytes()))
+            }
+            Self::NewViews(new_views) => new_views.each_ref().map(|n| frame(PeerFrame::NEW_VIEW, n.bytes())),
+        }
+    }
+
     /// Whether the messages contradict each other, provided that their signatures hold.
     #[must_use]
     pub fn contradicts_itself(&self) -> bool {
         match self {
             Self::Statements(second, bundles) => {
-                let place = |s: &Statement| (s.kind, s.pillar, s.view, s.seq);
-                let other = |s: &Statement| place(s) == place(second) && s.digest != second.digest;
                 bundles[0].signer() == bundles[1].signer()
-                    && bundles[0].statements().iter().any(other)
+                    && bundles[0].statements().iter().any(|s| contradict(s, second))
                     && bundles[1].statements().contains(second)
             }
             Self::ViewChanges([first, second]) => view_changes_differ(first, second),
             Self::NewViews([first, second]) => new_views_differ(first, second),
         }
     }
+}
+
+fn contradict(first: &Statement, second: &Statement) -> bool {
+    let place = |s: &Statement| (s.kind, s.pillar, s.view, s.seq);
+    place(first) == place(second) && first.digest != second.digest
 }
 
 /// Whether a replica declares two different things of its leaving for one view.

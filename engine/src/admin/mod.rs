@@ -1,4 +1,4 @@
-//! The admin listener: `/status`, `/order-log`, `/metrics`, `/livez` and `/readyz`, on loopback, served by the control
+//! The admin listener: `/status`, `/evidence`, `/order-log`, `/metrics`, `/livez` and `/readyz`, on loopback, served by the control
 //! thread. It asks the other threads through their mailboxes and touches nothing of theirs.
 
 mod metrics;
@@ -15,6 +15,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use serde::Serialize;
 use tokio::runtime;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -109,6 +110,7 @@ impl Desk {
 fn router(source: Arc<dyn StatusSource>) -> Router {
     Router::new()
         .route("/status", get(status))
+        .route("/evidence", get(evidence))
         .route("/order-log", get(order_log))
         .route("/metrics", get(scrape))
         .route("/livez", get(livez))
@@ -118,6 +120,12 @@ fn router(source: Arc<dyn StatusSource>) -> Router {
 
 async fn status(State(desk): State<Desk>) -> Result<Response, Unanswered> {
     Ok(axum::Json(desk.status(Detail::State).await?).into_response())
+}
+
+/// A JSON array with a line for each pair of messages by which a replica has contradicted itself.
+async fn evidence(State(desk): State<Desk>) -> Result<Response, Unanswered> {
+    let evidence = desk.status(Detail::Evidence).await?.evidence;
+    Ok(typed("application/json", json_lines(&evidence)))
 }
 
 /// A JSON array with a line for each entry.
@@ -158,7 +166,7 @@ fn readiness(status: &ReplicaStatus, verbose: bool) -> String {
     text
 }
 
-fn json_lines(entries: &[OrderEntry]) -> String {
+fn json_lines(entries: &[impl Serialize]) -> String {
     let lines: Vec<String> = entries
         .iter()
         .map(|entry| serde_json::to_string(entry).expect("an entry has string keys only"))

@@ -22,6 +22,8 @@ pub enum Detail {
     Counters,
     /// The digest of the present state too, which the application may have to compute.
     State,
+    /// The evidence against replicas: whole messages.
+    Evidence,
 }
 
 /// A replica's threads, as the admin listener asks them. Nothing here may wait.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::status::{ExecutionStatus, PartialStatus, PillarStatus};
+use crate::status::{EvidenceStatus, ExecutionStatus, PartialStatus, PillarStatus};
 
 type Thread = Box<dyn Fn(Query) + Send + Sync>;
 
@@ -34,11 +34,17 @@ fn put<T>(thread: &Thread, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> o
 /// A worker of one pillar.
 fn worker(peers: u16) -> Thread {
     Box::new(move |query| {
-        if let Query::Status(_, answer) = query {
+        if let Query::Status(detail, answer) = query {
             let pillars = vec![PillarStatus { peers, decided: 9, ..PillarStatus::default() }];
             let counters = BTreeMap::from([("frames in".to_owned(), 5)]);
             let refusals = BTreeMap::from([("peer 2: bad \"seal\"".to_owned(), 3)]);
-            let part = PartialStatus { pillars, counters, refusals, ..PartialStatus::default() };
+            let against = EvidenceStatus {
+                replica: 2,
+                what: "a second Commit".to_owned(),
+                ..EvidenceStatus::default()
+            };
+            let evidence = if detail == Detail::Evidence { vec![against] } else { Vec::new() };
+            let part = PartialStatus { pillars, counters, refusals, evidence, ..PartialStatus::default() };
             answer.send(part).unwrap();
         }
     })
@@ -88,6 +94,14 @@ fn the_order_log_is_an_array_with_a_line_an_entry() {
     let entries: Vec<OrderEntry> = serde_json::from_str(&body).unwrap();
     assert_eq!((code, entries.len(), entries[1].position), (200, 2, 1));
     assert_eq!(body.lines().count(), 4);
+}
+
+#[test]
+fn evidence_comes_only_to_who_asks_for_it() {
+    let (code, body) = fetch(vec![worker(2), executor()], "/evidence");
+    let evidence: Vec<EvidenceStatus> = serde_json::from_str(&body).unwrap();
+    assert_eq!((code, evidence.len(), evidence[0].replica), (200, 1, 2));
+    assert!(!fetch(vec![worker(2), executor()], "/status").1.contains("a second"));
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::io::Write as _;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use hypostyle::status::ReplicaStatus;
+use hypostyle::status::{EvidenceStatus, ReplicaStatus};
 
 use super::admin::{addresses, get};
 
@@ -13,6 +13,7 @@ use super::admin::{addresses, get};
   hypostyle status demo
   hypostyle status demo/replica-0 --json | jq .pillars
   hypostyle status 127.0.0.1:7402
+  hypostyle status demo --evidence
 
 With --json a line for each replica, one object.")]
 pub(super) struct Status {
@@ -22,6 +23,9 @@ pub(super) struct Status {
     /// Print one JSON object for each replica.
     #[arg(long)]
     json: bool,
+    /// Print who has contradicted himself under his signature instead; with --json both messages whole.
+    #[arg(long)]
+    evidence: bool,
 }
 
 impl Status {
@@ -30,7 +34,7 @@ impl Status {
             self.targets.iter().map(|target| addresses(target)).collect::<anyhow::Result<Vec<_>>>()?.concat();
         let mut silent = 0;
         for address in &addresses {
-            match get(*address, "/status") {
+            match get(*address, if self.evidence { "/evidence" } else { "/status" }) {
                 Ok(text) => self.print(&text).with_context(|| format!("{address}: no status"))?,
                 Err(error) if addresses.len() == 1 => return Err(error),
                 Err(error) => {
@@ -46,9 +50,26 @@ impl Status {
     }
 
     fn print(&self, text: &str) -> anyhow::Result<()> {
+        if self.evidence {
+            let evidence: Vec<EvidenceStatus> = serde_json::from_str(text)?;
+            let shown =
+                if self.json { serde_json::to_string(&evidence)? + "\n" } else { accusations(&evidence) };
+            return Ok(std::io::stdout().write_all(shown.as_bytes())?);
+        }
         let status: ReplicaStatus = serde_json::from_str(text)?;
         let shown = if self.json { serde_json::to_string(&status)? + "\n" } else { table(&status) };
         Ok(std::io::stdout().write_all(shown.as_bytes())?)
+    }
+}
+
+fn accusations(evidence: &[EvidenceStatus]) -> String {
+    let line = |e: &EvidenceStatus| {
+        let EvidenceStatus { replica, pillar, what, digests: [first, second], .. } = e;
+        format!("replica {replica} in pillar {pillar}: {what}\n  first  {first}\n  second {second}\n")
+    };
+    match evidence {
+        [] => "no evidence against any replica\n".to_owned(),
+        evidence => evidence.iter().map(line).collect(),
     }
 }
 

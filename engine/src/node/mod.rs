@@ -14,11 +14,10 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use hypostyle_app_api::{ClientId, Instant, Now, PillarId, ReplicaId};
 use hypostyle_crypto::{Class, Desk, Finished, Pool, Tag};
-#[cfg(feature = "simulation")]
-use hypostyle_pillars::Evidence;
 use hypostyle_pillars::message::{FrameLimits, Malformed, Message, PeerFrame, Request, SealedBundle};
 use hypostyle_pillars::{
-    Admission, Config, Decided, Declared, Demand, Input, Output, Pillar, Progress, Rejected, Source, Target,
+    Admission, Config, Decided, Declared, Demand, Evidence, Input, Output, Pillar, Progress, Rejected,
+    Source, Target,
 };
 
 use crate::executor::Lookup;
@@ -431,7 +430,6 @@ impl Node {
     }
 
     /// The first evidence that each pillar has against each replica.
-    #[cfg(feature = "simulation")]
     pub(crate) fn evidence(&self) -> impl Iterator<Item = &Evidence> {
         self.pillars.iter().flat_map(Pillar::evidence)
     }

@@ -178,7 +178,7 @@ impl<A: Application> Seat<A> {
             state_round: position / u64::from(self.pillars),
             state_digest: match detail {
                 Detail::State => self.executor.state_digest().to_string(),
-                Detail::Counters => String::new(),
+                Detail::Counters | Detail::Evidence => String::new(),
             },
             diverged: self.executor.diverged(),
             transferring: self.catch_up.is_open(),

@@ -13,9 +13,9 @@ use super::recovery::{report_recovery, waits_for};
 use super::refused::RefusalLog;
 use super::seat::Seat;
 use crate::Application;
-use crate::admin::Query;
+use crate::admin::{Detail, Query};
 use crate::node::{ExecutorInput, Node, NodeOutput, PeerMessage};
-use crate::status::{PartialStatus, PillarStatus};
+use crate::status::{EvidenceStatus, PartialStatus, PillarStatus};
 
 /// A worker's thread: it owns some pillars and their sockets. A turn: read each ready socket, verify, step, execute if
 /// the executor is here, seal, one write per touched socket. It moves bytes and time and decides nothing.
@@ -268,6 +268,9 @@ impl<A: Application> Worker<A> {
         match query {
             Query::Status(detail, answer) => {
                 let mut status = self.status();
+                if detail == Detail::Evidence {
+                    status.evidence = self.node.evidence().map(EvidenceStatus::from).collect();
+                }
                 if let ExecutorLink::Local(seat) = &mut self.executor {
                     seat.add_status(detail, &mut status);
                 }

@@ -169,6 +169,9 @@ impl Pillar {
             // What changed between admission and now.
             return self.reject(new_view.signer(), reason, out);
         }
+        if let Some(entered) = self.entered_otherwise(new_view).map(Arc::clone) {
+            return self.accuse(Evidence::NewViews([entered, Arc::clone(new_view)]), out);
+        }
         let mut candidate =
             Candidate { changes: vec![None; new_view.changes().len()], new_view: Arc::clone(new_view) };
         for (_, digest) in new_view.changes() {
@@ -314,15 +317,26 @@ impl Pillar {
         if new_view.pillar() != self.config.pillar {
             return Some(Rejected::WrongPillar);
         }
+        let signer = new_view.signer();
+        // Worth verifying once: it convicts its signer.
+        if self.evidence[signer.index()].is_none() && self.entered_otherwise(new_view).is_some() {
+            return None;
+        }
         let view = new_view.view();
         if view < self.view || (view == self.view && self.views.active) {
             return Some(Rejected::OtherView);
         }
-        let candidate = self.views.candidates[new_view.signer().index()].as_ref();
+        let candidate = self.views.candidates[signer.index()].as_ref();
         // Of two for one view the later one counts: the first may name what nobody has.
         let known = candidate
             .is_some_and(|held| held.new_view.view() > view || held.new_view.digest() == new_view.digest());
-        (known || new_view.signer() == self.config.me).then_some(Rejected::Redundant)
+        (known || signer == self.config.me).then_some(Rejected::Redundant)
+    }
+
+    /// The NEW-VIEW by which this replica entered the view that this one would begin in another way.
+    fn entered_otherwise(&self, new_view: &NewView) -> Option<&Arc<NewView>> {
+        let entered = self.views.begun.as_ref()?.new_view.as_ref()?;
+        (entered.signer() != self.config.me && new_views_differ(entered, new_view)).then_some(entered)
     }
 
     /// What the view's NEW-VIEW leaves open to its primary: slots above those it chose.

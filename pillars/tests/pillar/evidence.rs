@@ -6,7 +6,7 @@ use hypostyle_pillars::{Admission, Evidence};
 
 use crate::cluster::Cluster;
 use crate::fixture::{bundle_frame, config};
-use crate::forge::{bare, change_frame, leave, naming, new_view_frame, proof, said, view_change};
+use crate::forge::{bare, change_frame, leave, naming, new_view, new_view_frame, proof, said, view_change};
 
 const ONE: Digest = Digest([1; 32]);
 const OTHER: Digest = Digest([2; 32]);
@@ -85,4 +85,25 @@ fn two_new_views_for_one_view_convict() {
         assert_eq!(held(&cluster).len(), convicted);
     }
     assert!(matches!(held(&cluster)[..], [Evidence::NewViews(_)]));
+}
+
+#[test]
+fn a_second_new_view_convicts_after_the_first_was_entered() {
+    let mut cluster = Cluster::new(config(4, 1));
+    let changes: Vec<_> = [0, 2, 3].map(|signer| bare(&cluster.keys, signer, 2)).into();
+    for (signer, change) in [0, 2, 3].into_iter().zip(&changes) {
+        cluster.inject(signer, 1, 0, change_frame(change));
+    }
+    let first = new_view(&cluster.keys, 2, 2, &changes);
+    cluster.inject(2, 1, 0, new_view_frame(&first));
+    assert!(cluster.pillar(1, 0).progress().active && cluster.pillar(1, 0).view().0 == 2);
+    let named = |last: Digest| vec![(ReplicaId(0), ONE), (ReplicaId(2), ONE), (ReplicaId(3), last)];
+    let (second, third) = [ONE, OTHER].map(|last| naming(&cluster.keys, 2, 2, named(last))).into();
+    cluster.inject(2, 1, 0, new_view_frame(&first));
+    assert!(held(&cluster).is_empty(), "the same once more");
+    cluster.inject(2, 1, 0, new_view_frame(&second));
+    let [evidence] = held(&cluster)[..] else { panic!("one piece of evidence") };
+    assert_eq!(evidence.digests(), [first.digest(), second.digest()]);
+    assert_eq!(evidence.frames()[1], new_view_frame(&second));
+    assert!(matches!(cluster.admit(2, 1, 0, &new_view_frame(&third)), Admission::Drop(_)));
 }
