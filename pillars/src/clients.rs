@@ -106,7 +106,8 @@ impl Clients {
         }
     }
 
-    /// Nothing is taken up any more but what is executed.
+    /// Nothing is taken up any more but what lies below the floors. What is executed above them is found out by looking it
+    /// up when it is asked for again.
     pub(crate) fn forget(&mut self) {
         self.windows.iter_mut().for_each(|window| window.taken.fill(0));
     }

@@ -70,7 +70,7 @@ pub enum Output {
     SendStatus(Target, Status),
     /// Pass a replica's wish to recover on to the primary.
     SendRecover(Target, Recover),
-    /// Pass a client's request on to the primary.
+    /// Pass a client's request on to the primary, and look whether it is executed: [`Executed::past`].
     Forward(ReplicaId, Request),
     /// A slot is decided; they come in any order of their numbers.
     Decided(Decided),
@@ -158,6 +158,9 @@ pub struct Executed {
     pub seq: Seq,
     /// Clients whose executed floor moved, and where to.
     pub floors: Arc<[(ClientId, Number)]>,
+    /// Of requests that were to be passed on and are executed or void: the client, the first number and how many. Nobody
+    /// will order them again.
+    pub past: Vec<(ClientId, Number, u16)>,
 }
 
 /// A verified checkpoint statement.

@@ -3,7 +3,7 @@ use hypostyle_app_api::{
     Application, ClientId, Context, Digest, Number, PillarId, Position, Round, Seq, Timestamp, View,
 };
 use hypostyle_crypto::sha256;
-use hypostyle_pillars::message::{Body, RequestRef};
+use hypostyle_pillars::message::{Body, Request, RequestRef};
 use hypostyle_pillars::{CheckpointVote, Decided};
 use hypostyle_probe::{Bug, bug};
 
@@ -48,7 +48,7 @@ pub(super) enum Halt {
     Torn,
 }
 
-/// A client asks again for what it sent before.
+/// Whether a request is executed: its client asks again for what it sent before, or it waits here to be ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lookup {
     /// Who asks.
@@ -61,6 +61,15 @@ pub struct Lookup {
     pub count: u16,
     /// The request's digest.
     pub digest: Digest,
+}
+
+impl Lookup {
+    /// Of a request that came over a connection to `pillar`.
+    #[must_use]
+    pub fn of(request: &Request, pillar: PillarId) -> Self {
+        let (client, first, count) = (request.client(), request.first(), request.count());
+        Self { client, pillar, first, count, digest: request.digest() }
+    }
 }
 
 /// Prefix of what a checkpoint's digest is computed over.
@@ -117,6 +126,13 @@ impl<A: Application> Executor<A> {
                 self.groups.push(lookup.pillar, lookup.client, &answer, whole);
             }
         }
+    }
+
+    /// Whether all numbers of a request are executed or void.
+    #[must_use]
+    pub fn is_past(&self, lookup: &Lookup) -> bool {
+        let mut numbers = (lookup.first.0..).take(lookup.count.into()).map(Number);
+        !self.is_halted() && numbers.all(|number| self.table.due(lookup.client, number) == Due::Past)
     }
 
     /// Takes a Checkpoint statement of a replica, its own included, whose seal holds.

@@ -54,6 +54,8 @@ pub(crate) enum PeerMessage {
 pub(crate) enum ExecutorInput {
     Decided(Decided),
     Lookup(Lookup),
+    /// The same, of a request that a pillar expects its primary to order.
+    Awaited(Lookup),
     CheckpointVote(CheckpointVote),
     /// A pillar entered a view: replies tell it.
     Entered(PillarId, View),
@@ -88,7 +90,7 @@ impl ExecutorInput {
     pub(crate) fn comes_again(&self, me: ReplicaId) -> bool {
         match self {
             Self::Decided(_) | Self::Entered(..) => false,
-            Self::Lookup(_) | Self::Transfer(..) | Self::Lag(..) => true,
+            Self::Lookup(_) | Self::Awaited(_) | Self::Transfer(..) | Self::Lag(..) => true,
             Self::CheckpointVote(vote) => vote.replica != me,
         }
     }

@@ -329,13 +329,7 @@ impl Node {
             Admission::Drop(reason) => self.counters.refuse(source, reason),
             Admission::Lookup => {
                 if let Message::Request(request) = &message {
-                    let lookup = Lookup {
-                        client: request.client(),
-                        pillar: self.pillars[pillar].config().pillar,
-                        first: request.first(),
-                        count: request.count(),
-                        digest: request.digest(),
-                    };
+                    let lookup = Lookup::of(request, self.pillars[pillar].config().pillar);
                     self.outputs.push(NodeOutput::ToExecutor(ExecutorInput::Lookup(lookup)));
                 }
             }
@@ -403,7 +397,11 @@ impl Node {
             Output::SendBundle(to, bundle) => to_peers(Target::Peer(to), PeerMessage::Bundle(bundle)),
             Output::SendStatus(to, status) => to_peers(to, PeerMessage::Status(status)),
             Output::SendRecover(to, recover) => to_peers(to, PeerMessage::Recover(recover)),
-            Output::Forward(to, request) => to_peers(Target::Peer(to), PeerMessage::Request(request)),
+            Output::Forward(to, request) => {
+                let awaited = ExecutorInput::Awaited(Lookup::of(&request, pillar));
+                self.outputs.push(NodeOutput::ToExecutor(awaited));
+                to_peers(Target::Peer(to), PeerMessage::Request(request))
+            }
             Output::Lag(lag) => NodeOutput::ToExecutor(ExecutorInput::Lag(pillar, lag)),
             Output::CheckpointVote(vote) => NodeOutput::ToExecutor(ExecutorInput::CheckpointVote(vote)),
             Output::Decided(decided) => {

@@ -2,9 +2,9 @@ use std::io;
 use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use hypostyle_app_api::{ClientId, Instant, Now, Number, PillarId, ReplicaId, Round, Seq};
 #[cfg(feature = "simulation")]
 use hypostyle_app_api::{Digest, Position};
-use hypostyle_app_api::{Instant, Now, PillarId, ReplicaId, Round, Seq};
 use hypostyle_pillars::Executed;
 
 use super::catch_up::CatchUp;
@@ -15,7 +15,8 @@ use crate::Application;
 use crate::admin::{Detail, Query};
 use crate::config::ClusterConfig;
 use crate::executor::{
-    ExecutedSlot, Executor, ExecutorCounters, ExecutorOutbox, ExecutorSettings, Incarnation, Monitor, Output,
+    ExecutedSlot, Executor, ExecutorCounters, ExecutorOutbox, ExecutorSettings, Incarnation, Lookup, Monitor,
+    Output,
 };
 use crate::node::{ExecutorInput, ExecutorReport};
 use crate::order_log::{OrderEntry, OrderFile, OrderLog, OrderedRequest};
@@ -32,6 +33,8 @@ pub(crate) struct Seat<A: Application> {
     checkpoint_interval: u64,
     /// What each pillar was told last.
     told: Vec<Seq>,
+    /// What each pillar waits for and is executed.
+    past: Vec<Vec<(ClientId, Number, u16)>>,
     me: ReplicaId,
     /// While this replica recovers, the latest round that is stable and whose state is held here.
     held: Option<Round>,
@@ -60,6 +63,7 @@ impl<A: Application> Seat<A> {
             pillars: cluster.pillars,
             checkpoint_interval: u64::from(cluster.checkpoint_interval),
             told: vec![Seq(0); usize::from(cluster.pillars)],
+            past: vec![Vec::new(); usize::from(cluster.pillars)],
             me,
             held: None,
             reports: (0..workers).map(|_| ExecutorReport::default()).collect(),
@@ -88,6 +92,13 @@ impl<A: Application> Seat<A> {
             ExecutorInput::Decided(slot) => self.catch_up.decided(now, &mut self.executor, slot),
             ExecutorInput::Transfer(from, message) => self.catch_up.message(now, from, message),
             ExecutorInput::Lookup(lookup) => self.executor.lookup(&lookup),
+            ExecutorInput::Awaited(lookup) => {
+                if self.executor.is_past(&lookup) {
+                    let Lookup { pillar, client, first, count, .. } = lookup;
+                    self.past[pillar.index()].push((client, first, count));
+                }
+                self.executor.lookup(&lookup);
+            }
             ExecutorInput::CheckpointVote(vote) => self.executor.checkpoint_vote(vote, &mut self.outbox),
             ExecutorInput::Entered(pillar, view) => self.executor.set_view(pillar, view),
             ExecutorInput::Lag(pillar, lag) => {
@@ -201,10 +212,11 @@ impl<A: Application> Seat<A> {
         for pillar in (0..self.pillars).map(PillarId) {
             let seq = self.executor.executed(pillar);
             let moved = std::mem::replace(&mut self.told[pillar.index()], seq) < seq;
-            if moved || !outbox.floors.is_empty() {
+            let past = std::mem::take(&mut self.past[pillar.index()]);
+            if moved || !outbox.floors.is_empty() || !past.is_empty() {
                 let worker = self.worker(pillar);
                 let floors = floors.get_or_insert_with(|| outbox.floors.as_slice().into());
-                let executed = Executed { seq, floors: Arc::clone(floors) };
+                let executed = Executed { seq, floors: Arc::clone(floors), past };
                 self.reports[worker].executed.push((pillar, executed));
             }
         }

@@ -108,7 +108,9 @@ impl Pillar {
         }
         let moved = self.frontier.0.saturating_sub(frontier_before.0);
         self.blame.decided(moved, &self.config);
-        let lags = self.frontier < self.settled();
+        // Who takes over a state can't know whether what waits here is executed in it. f+1 correct replicas have executed what
+        // is stable, so they take over none.
+        let lags = self.frontier < self.settled() || self.transferring;
         if self.leads() || !self.voting || lags || self.frontier >= self.last_acted_on() {
             // Nobody to blame but itself, the checkpoints' voters, or the own application.
             (self.blame.slot, self.blame.request, self.blame.recover) = (None, None, None);

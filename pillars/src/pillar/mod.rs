@@ -15,7 +15,7 @@ mod view_change;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use hypostyle_app_api::{Digest, Instant, Now, PillarId, ReplicaId, Round, Seq, View};
+use hypostyle_app_api::{Digest, Instant, Now, Number, PillarId, ReplicaId, Round, Seq, View};
 use hypostyle_probe::{Bug, bug, mark};
 
 pub use admit::{Admission, Source};
@@ -162,7 +162,7 @@ impl Pillar {
                 Message::Bundle(bundle) if bundle.signer() == self.config.me => {}
                 Message::Bundle(bundle) => self.on_bundle(now, &Arc::new(bundle.compact()), out),
                 Message::ViewChange(change) if change.signer() == self.config.me => {
-                    self.on_former_view_change(now, &change, out);
+                    self.on_named_view_change(now, &change, out);
                 }
                 Message::ViewChange(change) => self.on_view_change(now, &change, out),
                 Message::NewView(new_view) => {
@@ -314,6 +314,12 @@ impl Pillar {
             self.clients.raise(*client, *floor);
             self.pending.raise(*client, *floor);
         }
+        // Above their floors, and this pillar forgot or never saw that they were ordered.
+        for (client, first, count) in executed.past.iter().copied() {
+            mark!("what waited was executed");
+            self.clients.take(client, first, count, Number(0));
+            self.pending.discharge((client, first, count), &self.clients, &self.config);
+        }
         self.pass_on_next(out);
         self.collect_garbage();
         self.act_above(now, before, out);
@@ -390,6 +396,7 @@ impl Pillar {
             self.clock_allows = None;
             self.accept_ready(now, out);
         }
+        self.enter_begun_view(now, out);
         self.ripen_recovers(now, out);
         self.propose(now, out);
         self.blame_primary(now, out);

@@ -198,7 +198,7 @@ impl Pillar {
             let view = candidate.new_view.view();
             candidate.is_complete()
                 && (view > self.view || (view == self.view && !self.views.active))
-                && !candidate.held().any(|change| self.is_void(change))
+                && (!candidate.held().any(|change| self.is_void(change)) || self.has_decided_in(view))
         };
         let highest =
             self.views.candidates.iter().flatten().filter(enterable).max_by_key(|c| c.new_view.view());
@@ -207,6 +207,9 @@ impl Pillar {
         };
         let candidate = self.views.candidates[signer.index()].take().expect("just found");
         let changes: Vec<_> = candidate.held().cloned().collect();
+        if changes.iter().any(|change| self.is_void(change)) {
+            mark!("entered a view that began with void VIEW-CHANGEs and is at work");
+        }
         changes.iter().for_each(|change| self.learn_stable(now, change, out));
         let mut choice = Choice::of(&changes, self.empty.digest());
         if bug!(Bug::NewViewNotRecomputed) {

@@ -319,7 +319,9 @@ impl Pillar {
         slot.certificate = Some(certificate);
         out.extend(slot.decided(self.config.pillar, seq).map(Output::Decided));
         self.clients.take_all(body.requests());
-        self.pending.discharge(body.requests(), &self.clients, &self.config);
+        for r in body.requests() {
+            self.pending.discharge((r.client, r.first, r.count), &self.clients, &self.config);
+        }
         self.pass_on_next(out);
         self.recovers.discharge(now.instant, body.recovers());
         if !body.is_empty() {

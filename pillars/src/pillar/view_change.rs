@@ -134,8 +134,7 @@ impl Pillar {
     pub(super) fn on_view_change(&mut self, now: Now, change: &Arc<ViewChange>, out: &mut Vec<Output>) {
         let signer = change.signer();
         if self.is_void(change) {
-            // Its Recover was executed between admission and now.
-            return self.reject(signer, Rejected::Redundant, out);
+            return self.on_named_view_change(now, change, out);
         }
         self.views.take(change);
         let before =
@@ -153,17 +152,11 @@ impl Pillar {
         self.enter_begun_view(now, out);
     }
 
-    /// One that this replica made before it started again, passed on by a peer: a NEW-VIEW may name it.
-    pub(super) fn on_former_view_change(
-        &mut self,
-        now: Now,
-        change: &Arc<ViewChange>,
-        out: &mut Vec<Output>,
-    ) {
-        if !self.is_void(change) {
-            self.views.take(change);
-            self.enter_begun_view(now, out);
-        }
+    /// One that is void, or that this replica made before it started again: it serves a NEW-VIEW that names it, and nothing
+    /// else.
+    pub(super) fn on_named_view_change(&mut self, now: Now, change: &Arc<ViewChange>, out: &mut Vec<Output>) {
+        self.views.take(change);
+        self.enter_begun_view(now, out);
     }
 
     /// What a replica declared before it lost its memory binds nobody: it may have gone on where it had left. Of itself a
@@ -174,14 +167,22 @@ impl Pillar {
         change.incarnation().saturating_add(u64::from(kept)) < known && !bug!(Bug::VoidViewChangesCount)
     }
 
+    /// Whether 2f+1 replicas have decided a slot in a view. Then it doesn't matter which VIEW-CHANGEs it began with: f+1
+    /// correct replicas entered it before those were void, and the others, up to 2f, decide nothing without them.
+    pub(super) fn has_decided_in(&self, view: View) -> bool {
+        let slots = (self.log.first().0..=self.log.end().0).filter_map(|seq| self.log.get(Seq(seq)));
+        slots.filter_map(|slot| slot.certificate.as_ref()).any(|certificate| certificate.view == view)
+    }
+
     /// A replica that begins to vote leaves a view that it entered before it had executed the Recovers of those whose
-    /// VIEW-CHANGEs began it: like everybody who has, it doesn't vote there.
+    /// VIEW-CHANGEs began it: like everybody who has, it doesn't vote there, unless others are known to do so.
     pub(super) fn leave_void_view(&mut self, out: &mut Vec<Output>) {
         let is_new = self.views.active && !self.has_voted;
         let begun = self.views.begun.as_ref().filter(|_| is_new);
-        let is_void = begun.is_some_and(|begun| begun.changes.iter().any(|change| self.is_void(change)));
+        let is_void = begun.is_some_and(|begun| {
+            begun.changes.iter().any(|change| self.is_void(change)) && !self.has_decided_in(begun.view)
+        });
         if is_void && let Some(next) = self.view.0.checked_add(1) {
-            mark!("a recovered replica leaves a view that began with void VIEW-CHANGEs");
             self.leave_for(View(next), out);
         }
     }
@@ -236,12 +237,12 @@ impl Pillar {
         if change.pillar() != self.config.pillar {
             return Some(Rejected::WrongPillar);
         }
+        if self.views.candidates.iter().flatten().any(|candidate| candidate.lacks(change)) {
+            return None;
+        }
         if self.is_void(change) {
             mark!("a VIEW-CHANGE of an earlier incarnation");
             return Some(Rejected::Redundant);
-        }
-        if self.views.candidates.iter().flatten().any(|candidate| candidate.lacks(change)) {
-            return None;
         }
         if change.signer() == self.config.me {
             return Some(Rejected::Redundant);

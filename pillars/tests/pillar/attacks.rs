@@ -159,9 +159,6 @@ fn one_who_may_speak_again_joins_those_who_left_meanwhile() {
 fn a_primary_that_lags_takes_part(stable: u64, transferring: bool) {
     let mut cluster = Cluster::new(config(4, 1));
     cluster.down.insert(ReplicaId(0));
-    if transferring {
-        cluster.step(ReplicaId(1), P0, Input::Transferring);
-    }
     let body = cluster.keys.body(Timestamp(1), &[1]);
     let slot = prepared(stable + 1, 0, body.digest());
     let (round, state) = (hypostyle_app_api::Round(stable), Digest([4; 32]));
@@ -174,6 +171,9 @@ fn a_primary_that_lags_takes_part(stable: u64, transferring: bool) {
         assert!(cluster.pass_deadline());
     }
     cluster.seal(ReplicaId(1));
+    if transferring {
+        cluster.step(ReplicaId(1), P0, Input::Transferring);
+    }
     leave_without(&mut cluster, 1, 1, &[2]);
     cluster.inject(3, 1, 0, change_frame(&informed));
     // What it lacks for the slot it is sent.

@@ -306,3 +306,43 @@ fn a_replica_that_begins_to_vote_leaves_a_view_that_began_with_a_void_view_chang
     let progress = cluster.pillar(3, 0).progress();
     assert_eq!((progress.view, progress.active), (View(2), false));
 }
+
+/// View 1 began with replicas 0, 1 and 2 while 3 was away; then 2 started again. What the others decide in view 1 shows
+/// that they entered it in time.
+#[test]
+fn a_replica_that_comes_later_enters_a_view_that_began_with_a_void_view_change_and_is_at_work() {
+    let mut cluster = Cluster::new(config(4, 1));
+    cluster.isolated.insert(ReplicaId(3));
+    [1, 2].into_iter().for_each(|id| cluster.step(ReplicaId(id), PillarId(0), Input::Slow));
+    cluster.run();
+    cluster.ids().for_each(|id| cluster.step(id, PillarId(0), Input::Incarnation(ReplicaId(2), 1)));
+    cluster.isolated.clear();
+    cluster.reconnect();
+    cluster.settle();
+    let views = |cluster: &Cluster| [0, 1, 2, 3].map(|id| cluster.pillar(id, 0).progress());
+    let views = |cluster: &Cluster| views(cluster).map(|now| (now.view.0, now.active));
+    assert_eq!(views(&cluster), [(1, true), (1, true), (1, true), (0, true)]);
+    cluster.submit(1, cluster.keys.lone(0, 1));
+    cluster.settle();
+    assert_eq!(views(&cluster), [(1, true); 4]);
+    cluster.down.insert(ReplicaId(0));
+    cluster.submit(1, cluster.keys.lone(0, 2));
+    cluster.run();
+    cluster.assert_executed(&[(0, 1), (0, 2)]);
+}
+
+/// Nobody has decided anything in it: the replica whose word is void may have gone on where it had left.
+#[test]
+fn a_view_that_began_with_a_void_view_change_and_decided_nothing_is_not_entered() {
+    let mut cluster = Cluster::new(config(4, 1));
+    let changes = [0, 1, 2].map(|signer| bare(&cluster.keys, signer, 1));
+    cluster.submit(0, cluster.keys.lone(0, 1));
+    cluster.run();
+    cluster.step(ReplicaId(3), PillarId(0), Input::Incarnation(ReplicaId(2), 1));
+    cluster.inject(1, 3, 0, new_view_frame(&new_view(&cluster.keys, 1, 1, &changes)));
+    for change in &changes {
+        cluster.inject(1, 3, 0, change_frame(change));
+    }
+    let progress = cluster.pillar(3, 0).progress();
+    assert_eq!((progress.view, progress.active), (View(1), false), "what is decided was decided before");
+}

@@ -1,5 +1,6 @@
 //! Agreement per pillar: no two correct replicas decide different bodies for a slot.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hypostyle_app_api::{PillarId, ReplicaId, Seq, View};
@@ -11,16 +12,22 @@ use super::{Violation, violated};
 /// A body, and in which view it was decided first.
 type Agreed = (View, Arc<Body>);
 
-/// What was decided, by pillar and slot.
-pub(super) struct Agreement(Vec<Vec<Option<Agreed>>>);
+/// What was decided.
+pub(super) struct Agreement {
+    /// By pillar and slot.
+    slots: Vec<Vec<Option<Agreed>>>,
+    /// The views in which each replica decided anything.
+    views: BTreeSet<(ReplicaId, (PillarId, View))>,
+}
 
 impl Agreement {
     pub(super) fn new(pillars: usize) -> Self {
-        Self(vec![Vec::new(); pillars])
+        Self { slots: vec![Vec::new(); pillars], views: BTreeSet::new() }
     }
 
     /// Whether the slot is decided for the first time.
-    pub(super) fn is_new(&self, replica: ReplicaId, decided: &Decided) -> Result<bool, Violation> {
+    pub(super) fn is_new(&mut self, replica: ReplicaId, decided: &Decided) -> Result<bool, Violation> {
+        self.views.insert((replica, (decided.pillar, decided.view)));
         let Some((_, known)) = self.of(decided.pillar, decided.seq) else { return Ok(true) };
         if known.digest() != decided.body.digest() {
             let (mine, theirs) = (decided.body.digest(), known.digest());
@@ -35,7 +42,7 @@ impl Agreement {
 
     /// A slot is decided for the first time.
     pub(super) fn decided(&mut self, decided: &Decided) {
-        let slots = &mut self.0[decided.pillar.index()];
+        let slots = &mut self.slots[decided.pillar.index()];
         let index = usize::try_from(decided.seq.0).expect("few slots") - 1;
         if slots.len() <= index {
             slots.resize(index + 1, None);
@@ -46,11 +53,16 @@ impl Agreement {
     /// What was decided, and in which view first.
     pub(super) fn of(&self, pillar: PillarId, seq: Seq) -> Option<&Agreed> {
         let index = usize::try_from(seq.0).ok()?.checked_sub(1)?;
-        self.0.get(pillar.index())?.get(index)?.as_ref()
+        self.slots.get(pillar.index())?.get(index)?.as_ref()
+    }
+
+    /// Whether a replica decided any slot in a view.
+    pub(super) fn has_decided_in(&self, replica: ReplicaId, view: (PillarId, View)) -> bool {
+        self.views.contains(&(replica, view))
     }
 
     /// The slots of a pillar that are decided.
     pub(super) fn all(&self, pillar: PillarId) -> impl Iterator<Item = (Seq, &Agreed)> {
-        (1..).map(Seq).zip(&self.0[pillar.index()]).filter_map(|(seq, slot)| Some((seq, slot.as_ref()?)))
+        (1..).map(Seq).zip(&self.slots[pillar.index()]).filter_map(|(seq, slot)| Some((seq, slot.as_ref()?)))
     }
 }

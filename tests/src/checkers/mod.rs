@@ -211,7 +211,8 @@ impl Checkers {
         for progress in member.progress() {
             if self.views.stands(replica, &progress)? || (begins && progress.active) {
                 let to = (progress.pillar, progress.view);
-                self.new_views.entered(replica, to, &self.reference, next)?;
+                let known = (&self.agreement, &self.reference);
+                self.new_views.entered(replica, to, known, next)?;
             }
             bounds::check(&self.cluster, replica, &progress, stable)?;
         }

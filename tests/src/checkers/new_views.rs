@@ -93,13 +93,13 @@ impl NewViews {
         Ok(())
     }
 
-    /// A correct replica has entered a view, or begins to vote in it: by what it had executed before, none of the
-    /// VIEW-CHANGEs was void. Its own of its start before may be: it knows whether it has kept its word.
+    /// A correct replica has entered a view, or begins to vote in it: it has decided a slot there, or by what it had executed
+    /// before, none of the VIEW-CHANGEs was void. Its own of its start before may be: it knows whether it has kept its word.
     pub(super) fn entered(
         &self,
         replica: ReplicaId,
         to: (PillarId, View),
-        reference: &Reference,
+        (agreement, reference): (&Agreement, &Reference),
         executed: Position,
     ) -> Check {
         let kept = |signer| u64::from(signer == replica);
@@ -107,7 +107,10 @@ impl NewViews {
             reference.is_void((*signer, of.saturating_add(kept(*signer))), executed)
         };
         match self.begun.get(&to) {
-            Some(begun) if begun.iter().all(|begun| begun.named.iter().any(is_void)) => {
+            Some(begun)
+                if begun.iter().all(|begun| begun.named.iter().any(is_void))
+                    && !agreement.has_decided_in(replica, to) =>
+            {
                 violated("new views", format!("replica {replica} enters {to:?}, which began with void words"))
             }
             _ => Ok(()),

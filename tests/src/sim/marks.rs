@@ -14,10 +14,10 @@ pub const MARKS: &[&str] = &[
     "a primary is blamed for a Recover",
     "a primary is blamed for a request",
     "a primary is blamed for a slot",
-    "a recovered replica leaves a view that began with void VIEW-CHANGEs",
     "a recovered replica says what it held back",
     "a slow or wasteful primary is deposed",
     "began a view",
+    "entered a view that began with void VIEW-CHANGEs and is at work",
     "entered a view without having left for it",
     "evidence of equivocation was taken",
     "joined f+1 that left",
@@ -39,4 +39,5 @@ pub const MARKS: &[&str] = &[
     "transfer: started",
     "transfer: state not taken over",
     "transfer: two askers share a snapshot",
+    "what waited was executed",
 ];

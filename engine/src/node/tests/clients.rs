@@ -11,7 +11,7 @@ use hypostyle_pillars::Rejected;
 use hypostyle_pillars::message::PeerFrame;
 
 use super::forge::{body, proposal};
-use super::harness::Stepped;
+use super::harness::{Frame, Stepped};
 use crate::reply::CLIENT_FRAME;
 use crate::reply::{Record, Value};
 
@@ -336,4 +336,47 @@ fn after_refusals_nothing_goes_on_by_itself() {
     }
     assert_eq!(statements, cluster.ids().map(|id| cluster.statements(id)).collect::<Vec<_>>());
     assert_serves(&mut cluster, 1, 0);
+}
+
+/// Replica 3 enters view 1 later than the others: by then the slot in which number 2 was ordered is gone, and as number 1
+/// was never asked for, no floor tells that it is executed. The primary refuses it, and isn't to blame.
+#[test]
+fn what_was_executed_above_a_floor_before_a_view_deposes_nobody() {
+    let configure = |config: &mut crate::config::ClusterConfig| {
+        (config.checkpoint_interval, config.window, config.client_window) = (4, 8, 64);
+    };
+    let mut cluster = Stepped::new(4, configure, Journal::default);
+    let old = cluster.request(1, 2, 0, "old");
+    cluster.submit(1, 0, &old);
+    cluster.run();
+    // The others blame the primary of view 0, and enter view 1 without telling replica 3.
+    let request = cluster.request(0, 1, 0, "1");
+    (1..4).for_each(|replica| cluster.submit(0, replica, &request));
+    let is_late = |frame: &Frame| frame.to == ReplicaId(3) && frame.payload[0] == PeerFrame::NEW_VIEW;
+    let of_primary = |frame: &Frame| frame.from == PRIMARY || frame.to == PRIMARY;
+    let mut late = cluster.run_without(of_primary);
+    for _ in 0..5 {
+        cluster.wait(Duration::from_millis(100));
+        late.extend(cluster.run_without(|frame| of_primary(frame) || is_late(frame)));
+    }
+    cluster.connect(PRIMARY);
+    for number in 2..=40 {
+        cluster.wait(Duration::from_millis(5));
+        let request = cluster.request(0, number, 0, "more");
+        cluster.submit(0, 1, &request);
+        late.extend(cluster.run_without(is_late));
+    }
+    let views = |cluster: &Stepped<Journal>| {
+        ALL.map(|replica| cluster.progress(ReplicaId(replica))).map(|now| (now.view.0, now.active))
+    };
+    assert_eq!(views(&cluster), [(1, true), (1, true), (1, true), (1, false)]);
+    cluster.assert_executed(&ALL, 41);
+    for frame in late.iter().filter(|frame| is_late(frame)) {
+        assert_eq!(cluster.deliver(frame), ControlFlow::Continue(()));
+    }
+    cluster.run();
+    assert_eq!(views(&cluster), [(1, true); 4]);
+    cluster.submit(1, 3, &old);
+    (0..20).for_each(|_| cluster.pass(Duration::from_millis(100), |_| false));
+    assert_eq!(views(&cluster), [(1, true); 4]);
 }

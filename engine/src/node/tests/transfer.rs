@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hypostyle_app_api::{Application, ApplicationError, ClientId, Context, Digest, Number, ReplicaId};
+use hypostyle_app_api::{Application, ApplicationError, ClientId, Context, Digest, Number, ReplicaId, View};
 use hypostyle_pillars::message::PeerFrame;
 use hypostyle_pillars::{Assign, assigned_pillar};
 
@@ -402,6 +402,43 @@ fn what_was_executed_before_the_transfer_is_answered_and_not_executed_again() {
     assert_eq!(records.len(), 4);
     assert!(records.iter().all(|record| record.value == Value::Inline("OK".into())), "{records:?}");
     assert_eq!(scene.cluster.executed(ReplicaId(LAGGARD)), before);
+}
+
+/// Client 1 never asks for its first number, so what it has executed lies above its floor. It asks the laggard for some of
+/// it while the state is on its way, and for the rest afterwards: nobody orders that again, and the primary isn't to blame.
+#[test]
+fn what_was_executed_above_a_floor_before_the_transfer_deposes_nobody() {
+    let mut scene = Scene::new();
+    let home = |number| assigned_pillar(Assign::Request, PILLARS, 1, ClientId(1), Number(number));
+    let numbers: Vec<u64> = (2..40).filter(|number| home(*number).0 == 0).take(8).collect();
+    let ask = |scene: &mut Scene, to: u16, numbers: &[u64]| {
+        for number in numbers {
+            let request = scene.cluster.request(1, *number, 0, "move 1 2 1");
+            scene.cluster.submit(1, to, &request);
+        }
+    };
+    scene.isolate();
+    ask(&mut scene, 0, &numbers);
+    scene.order(20 * u64::from(WINDOW));
+    let (before, after) = numbers.split_at(4);
+    scene.heal(LAGGARD);
+    ask(&mut scene, LAGGARD, before);
+    let is_chunk = |frame: &Frame| matches!(message(frame), Some(TransferMessage::Chunk { .. }));
+    scene.pass_changing(200, |frame| Some(frame).filter(|frame| !is_chunk(frame)));
+    assert_eq!(scene.installed(), 0);
+    scene.eventually(|scene| scene.at_the_same_place(&ALL));
+    assert_eq!(scene.installed(), 1);
+    ask(&mut scene, LAGGARD, after);
+    scene.cluster.replies();
+    scene.eventually(|scene| scene.cluster.progress(ReplicaId(LAGGARD)).queued == 0);
+    for replica in ALL {
+        let progress = scene.cluster.progress(ReplicaId(replica));
+        assert_eq!((progress.view, progress.active), (View(0), true), "replica {replica}");
+    }
+    // Asked once more, it answers.
+    ask(&mut scene, LAGGARD, &numbers);
+    let records: Vec<_> = scene.cluster.replies().into_iter().flat_map(|reply| reply.records).collect();
+    assert!(numbers.iter().all(|number| records.iter().any(|record| record.number.0 == *number)));
 }
 
 /// Whoever asks for snapshots all the time gets few.

@@ -51,7 +51,7 @@ impl Cluster {
             }
         }
         for id in 0..REPLICAS {
-            self.step(ReplicaId(id), Input::Executed(Executed { seq, floors: [].into() }));
+            self.step(ReplicaId(id), Input::Executed(Executed { seq, floors: [].into(), past: vec![] }));
         }
     }
 
