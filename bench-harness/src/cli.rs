@@ -45,6 +45,9 @@ pub struct RunArgs {
     /// Signatures of replicas and clients: rsa-2048, rsa-3072, rsa-4096, ed25519, ecdsa-p256.
     #[arg(long, default_value_t = Suite::Rsa2048, value_name = "SUITE")]
     pub auth: Suite,
+    /// How clients authenticate requests, and replicas replies: with signatures, or with MAC tags (settings T and D).
+    #[arg(long, value_enum, default_value_t = ClientAuth::Signature)]
+    pub client_auth: ClientAuth,
     /// How replies are signed: groups under one root, or each singly (as in the paper).
     #[arg(long, value_enum, default_value_t = Replies::Merkle)]
     pub replies: Replies,
@@ -145,6 +148,15 @@ pub struct ReplicaArgs {
     /// The process it must not outlive.
     #[arg(long)]
     pub parent: u32,
+}
+
+/// How clients authenticate requests, and replicas replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ClientAuth {
+    /// With signatures.
+    Signature,
+    /// With a MAC tag for each replica, and one on each reply.
+    Mac,
 }
 
 /// How replies are signed.

@@ -5,7 +5,8 @@ use hypostyle::ReplicaId;
 use hypostyle::config::{self, ClusterConfig, Cores, Count, ReplicaConfig};
 use hypostyle::crypto::PublicKey;
 
-use crate::cli::{Assign, Auto, Executor, Leaders, Replies, RunArgs};
+use crate::cli::{Assign, Auto, ClientAuth, Executor, Leaders, Replies, RunArgs};
+use crate::error::usage;
 use crate::error::usage;
 use crate::null::REPLY_MIN;
 use crate::phases::Limits;
@@ -152,6 +153,7 @@ pub(crate) mod name {
     pub(crate) fn client_auth(value: ClientAuth) -> &'static str {
         match value {
             ClientAuth::Signature => "signature",
+            ClientAuth::Mac => "mac",
         }
     }
 
@@ -237,10 +239,20 @@ fn cluster(
     replicas: &[PublicKey],
     clients: &[PublicKey],
 ) -> anyhow::Result<ClusterConfig> {
+    if flags.client_auth == ClientAuth::Mac && flags.presign.is_some() {
+        usage::<()>(
+            "--presign with --client-auth mac: tags are made with the keys of connections, so nothing can be \
+             authenticated before the replicas run; leave out --presign",
+        )?;
+    }
     let mut config = ClusterConfig::local(&placeholders(replicas.len()), replicas, clients);
     config.id = "hypostyle-bench".to_owned();
     config.pillars = pillars;
     config.auth = flags.auth;
+    config.client_auth = match flags.client_auth {
+        ClientAuth::Signature => config::ClientAuth::Signature,
+        ClientAuth::Mac => config::ClientAuth::Mac,
+    };
     config.replies = match flags.replies {
         Replies::Merkle => config::Replies::Merkle,
         Replies::Each => config::Replies::Each,

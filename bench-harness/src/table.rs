@@ -57,16 +57,28 @@ const NAME_WIDTH: usize = 32;
 const COLUMN_WIDTH: usize = 16;
 
 fn heading(point: &Point) -> String {
-    let signed = if point.presign > 0 { "presigned" } else { "signed as they are sent" };
+    let authenticated = match point.client_auth.as_str() {
+        "mac" => format!(
+            "every statement bundle signed and verified: {}; every request and reply group with BLAKE3 tags",
+            point.auth
+        ),
+        _ => format!(
+            "every request, statement bundle and reply group signed and verified: {} (replies: {})",
+            point.auth, point.replies
+        ),
+    };
+    let signed = match (point.client_auth.as_str(), point.presign) {
+        ("mac", _) => "tagged as they are sent",
+        (_, 0) => "signed as they are sent",
+        _ => "presigned",
+    };
     format!(
-        "n = {}, f = {}; every request, statement bundle and reply group signed and verified: {} (replies: {}, \
-         bundle {}, batches up to {})\nclosed loop: {} clients x {} outstanding, {} B operations ({signed}), {} B \
+        "n = {}, f = {}; {} (bundle {}, batches up to {})\nclosed loop: {} clients x {} outstanding, {} B operations ({signed}), {} B \
          results; an operation counts at f+1 valid matching replies\nworkers {}, executor {}, crypto threads {}; \
          state digests agree and executed = acknowledged at every point\n\n",
         point.n,
         point.f,
-        point.auth,
-        point.replies,
+        authenticated,
         point.bundle,
         point.batch_max,
         point.clients,

@@ -2,7 +2,7 @@ use hypostyle_app_api::{ClientId, ReplicaId};
 
 use crate::domain::{Domain, Signer};
 use crate::key::{KeyError, PublicKey, VerifyingKey};
-use crate::verified::{Claim, Refused, Signed, Verified};
+use crate::verified::{Claim, Proof, Refused, Signed, Verified};
 
 /// The public keys of a cluster, parsed, and the domain their signatures are made in.
 #[derive(Debug)]
@@ -41,11 +41,12 @@ impl Keyring {
     }
 
     /// Whether the claim's signature is its signer's, over its tag and content in this domain. Nobody else's claims
-    /// hold, nor those of a signer without a key.
+    /// hold, nor those of a signer without a key, nor those that tags prove.
     #[must_use]
     pub fn holds(&self, claim: &Claim<'_>) -> bool {
         let message = self.domain.message(claim.tag, claim.signer, &claim.content);
-        self.key(claim.signer).is_some_and(|key| key.verify(&message, claim.signature))
+        let Proof::Signature(signature) = claim.proof else { return false };
+        self.key(claim.signer).is_some_and(|key| key.verify(&message, signature))
     }
 
     /// Checks all claims of `message`, up to the first that doesn't hold.

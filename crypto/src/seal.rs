@@ -4,7 +4,7 @@ use hypostyle_app_api::{Digest, PillarId, ReplicaId};
 use crate::digest::Hasher;
 use crate::domain::{Signer, Tag};
 use crate::suite::SIGNATURE_LEN_MAX;
-use crate::verified::{Claim, Signed};
+use crate::verified::{Claim, Proof, Signed};
 
 /// The most entries one signature covers.
 pub const SEAL_ENTRIES_MAX: usize = 64;
@@ -134,7 +134,7 @@ impl Signed for Seal {
             tag: Tag::Seal,
             signer: Signer::Replica(self.signer),
             content: Self::content(self.signer, &self.entries),
-            signature: &self.signature,
+            proof: Proof::Signature(&self.signature),
             remember: true,
         }
     }

@@ -4,7 +4,7 @@ use hypostyle_app_api::Digest;
 
 use crate::domain::{Signer, Tag};
 
-/// One signature that a message stands on.
+/// One signature, or MAC, that a message stands on.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim<'a> {
     /// What kind of thing is signed.
@@ -13,10 +13,19 @@ pub struct Claim<'a> {
     pub signer: Signer,
     /// The digest of what is signed, computed by the receiver.
     pub content: Digest,
-    /// The signature.
-    pub signature: &'a [u8],
+    /// What proves it.
+    pub proof: Proof<'a>,
     /// Whether the same claim is likely to come again, so that remembering a success pays.
     pub remember: bool,
+}
+
+/// What proves a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof<'a> {
+    /// The signer's signature: convinces everybody.
+    Signature(&'a [u8]),
+    /// The signer's MAC tags, one for each receiver: each convinces that one only.
+    Tags(&'a [u8]),
 }
 
 /// A message that stands on signatures: all of its claims must hold.
@@ -69,4 +78,46 @@ pub struct Refused<T> {
     pub message: T,
     /// Whose signature failed: of several, that of the lowest index.
     pub signer: Signer,
+}
+
+/// A message all of whose signatures hold, but not all of its tags, as far as this replica can tell. Only this crate's
+/// verifiers make one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsure<T> {
+    message: T,
+    /// The claims that don't hold, ascending.
+    doubtful: Vec<usize>,
+}
+
+impl<T> Unsure<T> {
+    pub(crate) fn new(message: T, doubtful: Vec<usize>) -> Self {
+        Self { message, doubtful }
+    }
+
+    /// The message, and the indices of the claims that don't hold, ascending: at least one.
+    #[must_use]
+    pub fn into_parts(self) -> (T, Vec<usize>) {
+        (self.message, self.doubtful)
+    }
+}
+
+/// What came of a verification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict<T> {
+    /// All claims hold.
+    Verified(Verified<T>),
+    /// All signatures hold, some tags don't.
+    Unsure(Unsure<T>),
+    /// A signature doesn't hold.
+    Refused(Refused<T>),
+}
+
+impl<T> Verdict<T> {
+    /// All signatures of `message` hold, and all tags but these.
+    pub(crate) fn signed(message: T, doubtful: Vec<usize>) -> Self {
+        match doubtful.is_empty() {
+            true => Self::Verified(Verified::new(message)),
+            false => Self::Unsure(Unsure::new(message, doubtful)),
+        }
+    }
 }

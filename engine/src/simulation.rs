@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hypostyle_app_api::{Application, ClientId, Digest, Instant, Now, PillarId, Position, ReplicaId, Round};
-use hypostyle_crypto::{Identity, Keyring, Pool};
+use hypostyle_crypto::{Identity, Keyring, Pool, Session};
 use hypostyle_pillars::message::{FrameLimits, Nonce, PeerFrame};
 use hypostyle_pillars::{Decided, Demand, Evidence, Progress, Source, Target};
 
@@ -17,7 +17,7 @@ use crate::node::{ExecutorInput, ExecutorReport, Node, NodeOutput, PeerMessage};
 use crate::order_log::OrderEntry;
 use crate::replica::Seat;
 
-pub use crate::reply::CLIENT_FRAME;
+pub use crate::reply::{CLIENT_FRAME, HINT_FRAME, TAGGED_FRAME};
 
 /// All of a replica that decides.
 pub struct Member<A: Application> {
@@ -74,6 +74,7 @@ struct Worker {
 
 enum Mail {
     Demand(Demand),
+    Mark(ClientId),
     Report(ExecutorReport),
 }
 
@@ -155,6 +156,11 @@ impl<A: Application> Member<A> {
     /// The link to a peer came up.
     pub fn connected(&mut self, now: Now, pillar: PillarId, peer: ReplicaId) {
         self.wake(pillar).node.connected(now, pillar, peer);
+    }
+
+    /// A client's connection came up; both ends have derived these keys.
+    pub fn client_connected(&mut self, now: Now, pillar: PillarId, client: ClientId, session: Session) {
+        self.wake(pillar).node.client_connected(now, pillar, client, session);
     }
 
     /// Whether clients are to wait.
@@ -247,10 +253,7 @@ impl<A: Application> Member<A> {
     fn worker_turn(&mut self, now: Now, index: usize) {
         let worker = &mut self.workers[index];
         while let Some(mail) = worker.mail.pop_front() {
-            match mail {
-                Mail::Demand(demand) => worker.node.demand(now, demand),
-                Mail::Report(report) => worker.node.executor_report(now, report),
-            }
+            worker.take(now, mail);
         }
         worker.node.take_finished(now);
         worker.node.tick(now);
@@ -264,10 +267,7 @@ impl<A: Application> Member<A> {
             more = self.executes;
             // What concerns this worker itself takes no mail.
             while let Some(mail) = self.workers[0].mail.pop_front() {
-                match mail {
-                    Mail::Demand(demand) => self.workers[0].node.demand(now, demand),
-                    Mail::Report(report) => self.workers[0].node.executor_report(now, report),
-                }
+                self.workers[0].take(now, mail);
             }
         }
         self.workers[index].node.seal(now);
@@ -285,15 +285,16 @@ impl<A: Application> Member<A> {
         }
         self.executes = self.seat.run(now, BUDGET);
         for (index, report) in self.seat.reports() {
-            let worker = &mut self.workers[index];
-            worker.mail.push_back(Mail::Report(report));
-            worker.ready = true;
+            self.workers[index].post(Mail::Report(report));
         }
     }
 
     fn route(&mut self, index: usize) {
         let (before, rest) = self.workers.split_at_mut(index);
         let Some((worker, after)) = rest.split_first_mut() else { return };
+        let mut tell_others = |mail: &dyn Fn() -> Mail| {
+            before.iter_mut().chain(after.iter_mut()).for_each(|other| other.post(mail()));
+        };
         for output in worker.node.outputs() {
             self.outputs.push(match output {
                 NodeOutput::ToPeers { pillar, to, message } => {
@@ -319,14 +320,30 @@ impl<A: Application> Member<A> {
                 // For a log.
                 NodeOutput::Recovery(_) => continue,
                 NodeOutput::Demand(demand) => {
-                    for other in before.iter_mut().chain(after.iter_mut()) {
-                        other.mail.push_back(Mail::Demand(demand));
-                        other.ready = true;
-                    }
+                    tell_others(&|| Mail::Demand(demand));
+                    continue;
+                }
+                NodeOutput::Mark(client) => {
+                    tell_others(&|| Mail::Mark(client));
                     continue;
                 }
             });
         }
+    }
+}
+
+impl Worker {
+    fn take(&mut self, now: Now, mail: Mail) {
+        match mail {
+            Mail::Demand(demand) => self.node.demand(now, demand),
+            Mail::Mark(client) => self.node.mark(now, client),
+            Mail::Report(report) => self.node.executor_report(now, report),
+        }
+    }
+
+    fn post(&mut self, mail: Mail) {
+        self.mail.push_back(mail);
+        self.ready = true;
     }
 }
 

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use hypostyle_app_api::{Instant, PillarId};
+use hypostyle_crypto::Session;
 use mio::net::TcpStream;
 
 use crate::peer::{Peer, Role};
@@ -28,6 +29,8 @@ pub enum Event {
         pillar: PillarId,
         /// Whether we dialled.
         initiated: bool,
+        /// Between a client and a replica: keys that both sides have derived for this connection.
+        session: Option<Session>,
     },
     /// There may be frames to [`read`](crate::Transport::read). Comes once; after a `read` that left some, again.
     Readable(ConnectionId),

@@ -106,6 +106,14 @@ impl Clients {
         }
     }
 
+    /// Numbers that were taken up aren't any more.
+    pub(crate) fn release(&mut self, client: ClientId, first: Number, count: u16) {
+        let bits = self.bits;
+        if let Some(window) = self.windows.get_mut(client.index()) {
+            (first.0..first.0 + u64::from(count)).for_each(|number| window.clear(number, bits));
+        }
+    }
+
     /// Nothing is taken up any more but what lies below the floors. What is executed above them is found out by looking it
     /// up when it is asked for again.
     pub(crate) fn forget(&mut self) {
@@ -139,6 +147,13 @@ impl Window {
         }
         let (word, bit) = place(number, bits);
         self.taken[word] |= bit;
+    }
+
+    fn clear(&mut self, number: u64, bits: u64) {
+        if self.is_taken(number, bits) && number > self.floor {
+            let (word, bit) = place(number, bits);
+            self.taken[word] &= !bit;
+        }
     }
 
     fn raise(&mut self, floor: u64, bits: u64) {

@@ -28,6 +28,8 @@ pub struct Config {
     pub request_operations: u16,
     /// Most bytes of a request.
     pub request_max: usize,
+    /// Whether clients may put MAC tags on requests in place of a signature.
+    pub client_tags: bool,
     /// Most operations in a batch.
     pub batch_max: u32,
     /// Most bytes of requests in a batch.
@@ -91,6 +93,7 @@ impl Config {
                 clients: self.clients,
                 request_operations: self.request_operations,
                 request_max: self.request_max,
+                tags: self.client_tags.then_some(self.replicas),
             },
             batch_max: self.batch_max,
             batch_bytes: self.batch_bytes,

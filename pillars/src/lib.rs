@@ -6,6 +6,7 @@ mod clients;
 mod config;
 mod evidence;
 mod log;
+mod marks;
 pub mod message;
 mod outbox;
 mod passed;

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hypostyle_app_api::{ClientId, Digest, Number, PillarId, ReplicaId, Round, Seq, View};
-use hypostyle_crypto::{Entry, Seal, Verified};
+use hypostyle_crypto::{Entry, Seal, Unsure, Verified};
 
 use crate::Rejected;
 use crate::message::{
@@ -16,6 +16,10 @@ use crate::message::{
 pub enum Input {
     /// A message whose signatures hold.
     Message(Verified<Message>),
+    /// A body all of whose signatures hold, but not all of its tags, as far as this replica can tell.
+    Unsure(Unsure<Message>),
+    /// A client's tags have stopped a slot of another pillar of this replica.
+    Mark(ClientId),
     /// A client's request that a backup has passed on, verified here too.
     Passed(ReplicaId, Verified<Message>),
     /// Own statements are signed (and, with `durability = "sync"`, what they stand on is on disk): from now on they count.
@@ -82,6 +86,8 @@ pub enum Output {
     CheckpointVote(CheckpointVote),
     /// A replica has signed what contradicts what it signed before. [`crate::Pillar::evidence`] holds the first such pair.
     Equivocated(ReplicaId),
+    /// A client's tags held at some replicas only and stopped a slot: no pillar takes them for a while.
+    Mark(ClientId),
     /// A verified message, or part of one, had no effect.
     Rejected(ReplicaId, Rejected),
 }

@@ -5,8 +5,10 @@ use std::fmt;
 pub enum Rejected {
     /// The bytes are no message.
     Malformed,
-    /// A signature doesn't verify.
+    /// A signature doesn't verify, or the tag on a client's own request.
     BadSignature,
+    /// A request with tags where a signature is asked for.
+    Unsigned,
     /// A request or body for another pillar.
     WrongPillar,
     /// Everything in it is known already, decided, or not needed any more.
@@ -27,9 +29,10 @@ pub enum Rejected {
 
 impl Rejected {
     /// Every reason, in declaration order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Malformed,
         Self::BadSignature,
+        Self::Unsigned,
         Self::WrongPillar,
         Self::Redundant,
         Self::OtherView,
@@ -52,6 +55,7 @@ impl Rejected {
         match self {
             Self::Malformed => "malformed",
             Self::BadSignature => "bad_signature",
+            Self::Unsigned => "unsigned",
             Self::WrongPillar => "wrong_pillar",
             Self::Redundant => "redundant",
             Self::OtherView => "other_view",

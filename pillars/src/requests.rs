@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use hypostyle_app_api::{ClientId, Number};
+use hypostyle_app_api::{ClientId, Digest, Number};
 
 use crate::Config;
 use crate::clients::{Clients, Known};
@@ -52,6 +52,11 @@ impl PendingRequests {
 
     pub(crate) fn contains(&self, request: &Request) -> bool {
         self.requests.contains_key(&(request.client(), request.first()))
+    }
+
+    /// Whether a request with this digest waits.
+    pub(crate) fn holds(&self, key: Key, digest: Digest) -> bool {
+        self.requests.get(&key).is_some_and(|waiting| waiting.request.digest() == digest)
     }
 
     /// Whether there is room for another request of `client`. Nobody takes more than is left to others: k clients, whatever

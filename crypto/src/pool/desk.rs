@@ -10,7 +10,7 @@ use super::quota::Quota;
 use super::remembered::{Plan, Remembered};
 use super::{Class, DESK_MESSAGES_MAX, DESK_SIGNATURES_MAX, Pool};
 use crate::domain::{Signer, Tag};
-use crate::verified::{Refused, Signed, Verified};
+use crate::verified::{Claim, Refused, Signed, Verdict};
 
 /// What came of a call to [`Desk::verify`] or [`Desk::sign`].
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub enum Finished<T, C> {
         /// As given to [`Desk::verify`].
         context: C,
         /// The message, with the proof or without.
-        result: Result<Verified<T>, Refused<T>>,
+        verdict: Verdict<T>,
     },
     /// A signature was made.
     Signed {
@@ -75,13 +75,27 @@ where
     /// [`DESK_MESSAGES_MAX`]): the message is dropped, nothing will be heard of it.
     #[must_use = "a refused message is gone: count it"]
     pub fn verify(&mut self, source: u32, class: Class, message: T, context: C) -> bool {
+        self.verify_with(source, class, message, context, |_| false)
+    }
+
+    /// [`Desk::verify`] of a message that may stand on tags too: `tags` judges those, here and now.
+    #[must_use = "a refused message is gone: count it"]
+    pub fn verify_with(
+        &mut self,
+        source: u32,
+        class: Class,
+        message: T,
+        context: C,
+        tags: impl Fn(&Claim<'_>) -> bool,
+    ) -> bool {
         if self.done.len() >= DESK_MESSAGES_MAX {
             return false;
         }
-        let plan = self.remembered.plan(&message);
+        let plan = self.remembered.plan(&message, tags);
         self.hits += plan.hits;
         if plan.todo.len() == 0 {
-            self.done.push_back(Finished::Verified { context, result: Ok(Verified::new(message)) });
+            let verdict = Verdict::signed(message, plan.doubtful);
+            self.done.push_back(Finished::Verified { context, verdict });
             return true;
         }
         match &mut self.threads {
@@ -135,14 +149,14 @@ where
     fn verify_here(&mut self, message: T, context: C, plan: Plan) {
         let (checked, bad) = check_inline(self.pool.keyring(), &message, &plan.todo);
         self.verifications += checked;
-        let result = match bad {
-            None => Ok(Verified::new(message)),
-            Some(index) => Err(Refused { signer: message.claim(index).signer, message }),
+        let verdict = match bad {
+            None => Verdict::signed(message, plan.doubtful),
+            Some(index) => Verdict::Refused(Refused { signer: message.claim(index).signer, message }),
         };
-        if result.is_ok() {
+        if bad.is_none() {
             plan.keys.into_iter().for_each(|key| self.remembered.insert(key));
         }
-        self.done.push_back(Finished::Verified { context, result });
+        self.done.push_back(Finished::Verified { context, verdict });
     }
 
     fn take_back(&mut self, done: Done<T, C>) -> Option<Finished<T, C>> {
@@ -152,14 +166,17 @@ where
                 threads.signing -= 1;
                 Some(Finished::Signed { ticket, signature })
             }
-            Done::Verified { origin, checked, context, result } => {
+            Done::Verified { origin, checked, context, verdict } => {
                 self.verifications += checked;
-                let failed = result.as_ref().err().map(|refused| refused.signer);
+                let failed = match &verdict {
+                    Verdict::Refused(refused) => Some(refused.signer),
+                    Verdict::Verified(_) | Verdict::Unsure(_) => None,
+                };
                 self.hits += threads.settle(&origin, failed, &mut self.done);
                 if failed.is_none() {
                     origin.keys.into_iter().for_each(|key| self.remembered.insert(key));
                 }
-                Some(Finished::Verified { context, result })
+                Some(Finished::Verified { context, verdict })
             }
         }
     }
@@ -191,7 +208,7 @@ where
         if !self.quota(class).take(source) {
             return false;
         }
-        let shared = plan.keys.first().copied().filter(|_| plan.todo.len() == 1);
+        let shared = plan.keys.first().copied().filter(|_| plan.todo.len() == 1 && plan.doubtful.is_empty());
         if let Some(key) = shared {
             if let Some(waiting) = self.waiting.get_mut(&(source, class, key)) {
                 waiting.push((message, context));
@@ -201,7 +218,9 @@ where
         }
         let origin = Origin { source, class, keys: plan.keys, shared };
         let (keyring, outlet) = (Arc::clone(pool.keyring()), Arc::clone(&self.outlet));
-        let job = Verification::new(message, context, plan.todo, origin, pool.threads(), keyring, outlet);
+        let (todo, doubtful) = (plan.todo, plan.doubtful);
+        let job =
+            Verification::new(message, context, (todo, doubtful), origin, pool.threads(), keyring, outlet);
         pool.submit(|queue| queue.push(source, class, Arc::new(job)));
         true
     }
@@ -226,11 +245,11 @@ where
         for (message, context) in waiting.into_iter().flatten() {
             self.quota(origin.class).release(origin.source);
             shared += 1;
-            let result = match failed {
-                None => Ok(Verified::new(message)),
-                Some(signer) => Err(Refused { message, signer }),
+            let verdict = match failed {
+                None => Verdict::signed(message, Vec::new()),
+                Some(signer) => Verdict::Refused(Refused { message, signer }),
             };
-            done.push_back(Finished::Verified { context, result });
+            done.push_back(Finished::Verified { context, verdict });
         }
         shared
     }

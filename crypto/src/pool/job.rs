@@ -11,7 +11,7 @@ use super::remembered::Todo;
 use crate::domain::Tag;
 use crate::identity::Identity;
 use crate::keyring::Keyring;
-use crate::verified::{Refused, Signed, Verified};
+use crate::verified::{Refused, Signed, Verdict};
 
 /// Fewer claims in a chunk cost more in hand-off than a second thread gains.
 const CHUNK_CLAIMS_MIN: usize = 4;
@@ -20,7 +20,7 @@ const CHUNK_CLAIMS_MAX: usize = 16;
 
 /// What crypto threads hand back.
 pub(super) enum Done<T, C> {
-    Verified { origin: Origin, checked: u64, context: C, result: Result<Verified<T>, Refused<T>> },
+    Verified { origin: Origin, checked: u64, context: C, verdict: Verdict<T> },
     Signed { ticket: u64, signature: Bytes },
 }
 
@@ -40,6 +40,7 @@ pub(super) struct Verification<T, C> {
     /// In a mutex only to be `Sync`; never locked.
     context: Mutex<C>,
     todo: Todo,
+    doubtful: Vec<usize>,
     chunk_claims: usize,
     origin: Origin,
     /// The lowest position in `todo` known to fail.
@@ -53,7 +54,7 @@ impl<T: Signed, C> Verification<T, C> {
     pub(super) fn new(
         message: T,
         context: C,
-        todo: Todo,
+        (todo, doubtful): (Todo, Vec<usize>),
         origin: Origin,
         threads: usize,
         keyring: Arc<Keyring>,
@@ -63,7 +64,7 @@ impl<T: Signed, C> Verification<T, C> {
         let first_bad = AtomicUsize::new(usize::MAX);
         let context = Mutex::new(context);
         let checked = AtomicU64::new(0);
-        Self { message, context, todo, chunk_claims, origin, first_bad, checked, keyring, outlet }
+        Self { message, context, todo, doubtful, chunk_claims, origin, first_bad, checked, keyring, outlet }
     }
 
     /// Checks a chunk, up to its first failure or one before it. Chunks before a failure go on, so that the blame
@@ -85,15 +86,15 @@ impl<T: Signed, C> Verification<T, C> {
 
     fn deliver(self) {
         let first_bad = self.first_bad.into_inner();
-        let result = if first_bad == usize::MAX {
-            Ok(Verified::new(self.message))
+        let verdict = if first_bad == usize::MAX {
+            Verdict::signed(self.message, self.doubtful)
         } else {
             let signer = self.message.claim(self.todo.index(first_bad)).signer;
-            Err(Refused { message: self.message, signer })
+            Verdict::Refused(Refused { message: self.message, signer })
         };
         let context = self.context.into_inner().unwrap_or_else(PoisonError::into_inner);
         let checked = self.checked.into_inner();
-        self.outlet.send(Box::new(Done::Verified { origin: self.origin, checked, context, result }));
+        self.outlet.send(Box::new(Done::Verified { origin: self.origin, checked, context, verdict }));
     }
 }
 

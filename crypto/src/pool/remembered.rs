@@ -5,7 +5,7 @@ use hypostyle_app_api::Digest;
 
 use crate::digest::sha256;
 use crate::domain::Domain;
-use crate::verified::{Claim, Signed};
+use crate::verified::{Claim, Proof, Signed};
 
 /// Claims in each of the two generations.
 const GENERATION: usize = 4096;
@@ -24,6 +24,8 @@ pub(super) struct Plan {
     /// The keys of those claims of `todo` to be remembered.
     pub(super) keys: Vec<Digest>,
     pub(super) hits: u64,
+    /// Claims whose tags don't hold.
+    pub(super) doubtful: Vec<usize>,
 }
 
 /// The indices of the claims to check.
@@ -37,11 +39,20 @@ impl Remembered {
         Self { domain, young: HashSet::new(), old: HashSet::new() }
     }
 
-    /// Finds which claims of `message` still have to be checked.
-    pub(super) fn plan(&self, message: &impl Signed) -> Plan {
-        let mut plan = Plan { todo: Todo::All(message.claims()), keys: Vec::new(), hits: 0 };
+    /// Finds which claims of `message` still have to be checked. Tags cost no more than finding that out: `tags` checks them
+    /// at once, and a verdict on them is never remembered, as it holds for these tags and this moment only.
+    pub(super) fn plan(&self, message: &impl Signed, tags: impl Fn(&Claim<'_>) -> bool) -> Plan {
+        let todo = Todo::All(message.claims());
+        let mut plan = Plan { todo, keys: Vec::new(), hits: 0, doubtful: Vec::new() };
         for index in 0..message.claims() {
             let claim = message.claim(index);
+            if let Proof::Tags(_) = claim.proof {
+                plan.todo.leave_out(index);
+                if !tags(&claim) {
+                    plan.doubtful.push(index);
+                }
+                continue;
+            }
             let key = claim.remember.then(|| self.key(&claim));
             if key.is_some_and(|key| self.contains(&key)) {
                 plan.hits += 1;
@@ -67,7 +78,8 @@ impl Remembered {
     }
 
     fn key(&self, claim: &Claim<'_>) -> Digest {
-        sha256(&[&self.domain.message(claim.tag, claim.signer, &claim.content), claim.signature])
+        let (Proof::Signature(proof) | Proof::Tags(proof)) = claim.proof;
+        sha256(&[&self.domain.message(claim.tag, claim.signer, &claim.content), proof])
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use hypostyle_app_api::{ClientId, Digest, ReplicaId};
 use hypostyle_crypto::{
-    Claim, Domain, Identity, Keyring, SUITES, Signed, Signer, SigningKey, Suite, Tag, sha256,
+    Claim, Domain, Identity, Keyring, Proof, SUITES, Signed, Signer, SigningKey, Suite, Tag, sha256,
 };
 
 pub(crate) const DOMAIN: Domain = Domain { configuration: Digest([9; 32]) };
@@ -74,7 +74,13 @@ impl Signed for Batch {
 
     fn claim(&self, index: usize) -> Claim<'_> {
         let Own { signer, content, signature, remember } = &self.0[index];
-        Claim { tag: Tag::Request, signer: *signer, content: *content, signature, remember: *remember }
+        Claim {
+            tag: Tag::Request,
+            signer: *signer,
+            content: *content,
+            proof: Proof::Signature(signature),
+            remember: *remember,
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 mod cluster;
 mod key_files;
 mod keys;
+mod macs;
 mod merkle;
 mod pool;
 mod seals;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use hypostyle_app_api::Digest;
 use hypostyle_crypto::{
-    Claim, Class, DESK_MESSAGES_MAX, Desk, Finished, Pool, Refused, SUITES, Signed, Suite, Tag,
+    Claim, Class, DESK_MESSAGES_MAX, Desk, Finished, Pool, Proof, Refused, SUITES, Signed, Suite, Tag,
+    Verdict,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -76,7 +77,11 @@ impl<T: Signed + Send + Sync + 'static> Bench<T> {
 
     fn verdict(&mut self) -> (usize, Result<T, Refused<T>>) {
         match self.next() {
-            Finished::Verified { context, result } => (context, result.map(|verified| verified.into_inner())),
+            Finished::Verified { context, verdict: Verdict::Verified(message) } => {
+                (context, Ok(message.into_inner()))
+            }
+            Finished::Verified { context, verdict: Verdict::Refused(refused) } => (context, Err(refused)),
+            Finished::Verified { .. } => panic!("there are no tags"),
             Finished::Signed { ticket, .. } => panic!("nothing was signed, but ticket {ticket}"),
         }
     }
@@ -295,8 +300,13 @@ fn signatures_come_back_under_their_tickets() {
         while bench.desk.pending() > 0 {
             let Finished::Signed { ticket, signature } = bench.next() else { panic!("only signed") };
             let (tag, signer) = (Tag::Handshake, replica(0));
-            let claim =
-                Claim { tag, signer, content: content(ticket), signature: &signature, remember: false };
+            let claim = Claim {
+                tag,
+                signer,
+                content: content(ticket),
+                proof: Proof::Signature(&signature),
+                remember: false,
+            };
             assert!(keyring.holds(&claim));
             tickets.push(ticket);
         }

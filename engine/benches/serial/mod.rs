@@ -146,7 +146,8 @@ fn settings(shape: Shape) -> ExecutorSettings {
 
 /// The slot at `position`: the clients in turn, each with its next number.
 fn slot(identity: &Identity, shape: Shape, position: Position) -> Decided {
-    let limits = RequestLimits { clients: shape.clients, request_operations: 1, request_max: 64 << 10 };
+    let limits =
+        RequestLimits { clients: shape.clients, request_operations: 1, request_max: 64 << 10, tags: None };
     let mut builder = BodyBuilder::new();
     for operation in position.0 * BATCH..(position.0 + 1) * BATCH {
         let clients = u64::from(shape.clients);

@@ -1,12 +1,15 @@
+mod authenticators;
 mod failover;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
+use authenticators::Link;
 use bytes::Bytes;
 use hypostyle_app_api::{ClientId, Instant, Number, PillarId, ReplicaId, View};
-use hypostyle_crypto::{Identity, Verified};
-use hypostyle_pillars::message::{Request, encode_request};
+use hypostyle_crypto::{Identity, Signer, Verified};
+use hypostyle_pillars::message::Request;
 use hypostyle_pillars::primary;
 use hypostyle_probe::{Bug, bug};
 
@@ -18,7 +21,7 @@ use super::settings::ClientSettings;
 use super::tally::Tally;
 use super::views::Views;
 use super::window::Window;
-use crate::reply::{Record, ReplyMessage};
+use crate::reply::{Record, ReplyMessage, ReplyProof};
 
 /// One client of the cluster, as a state machine: no socket, clock, thread or randomness.
 ///
@@ -33,10 +36,11 @@ use crate::reply::{Record, ReplyMessage};
 pub struct ClientCore {
     settings: ClientSettings,
     client: ClientId,
+    identity: Arc<Identity>,
     operations: Window<Operation>,
     open: usize,
     views: Views,
-    links: Vec<bool>,
+    links: Vec<Link>,
     patience: Patience,
     schedule: Schedule,
     /// Operations agreed upon whose large result nobody sent yet, and when to ask for it.
@@ -58,7 +62,8 @@ struct Operation {
 
 #[derive(Debug)]
 struct InFlight {
-    bytes: Bytes,
+    /// As it was first sent, or signed since.
+    request: Request,
     digest: [u8; 16],
     pillar: PillarId,
     open: u16,
@@ -91,25 +96,24 @@ enum Verdict {
 /// Retransmissions in a turn, and the pause after that many.
 const RESENDS_PER_TICK: usize = 64;
 const RESEND_PAUSE: Duration = Duration::from_millis(2);
-/// Bytes of a request beside its operations' own, each operation's length, and the signature.
-const REQUEST_OVERHEAD: usize = 26;
-
 impl ClientCore {
     /// A client whose first operation has this number, which must be above all it ever used.
     ///
     /// # Panics
-    /// When `first` is 0, or the settings are none a cluster can have.
+    /// When `first` is 0, the settings are none a cluster can have, or the identity is no client's.
     #[must_use]
-    pub fn new(settings: ClientSettings, client: ClientId, first: Number) -> Self {
+    pub fn new(settings: ClientSettings, identity: Arc<Identity>, first: Number) -> Self {
         settings.check();
+        let Signer::Client(client) = identity.signer() else { panic!("the identity of a replica") };
         assert!(first.0 > 0, "numbers begin at 1");
         let links = usize::from(settings.replicas) * usize::from(settings.pillars);
         Self {
             client,
+            identity,
             operations: Window::above(Number(first.0 - 1)),
             open: 0,
             views: Views::new(settings.replicas, settings.faults, settings.pillars),
-            links: vec![false; links],
+            links: vec![Link::default(); links],
             patience: Patience::new(settings.client_timeout, client),
             schedule: Schedule::default(),
             wholes: VecDeque::new(),
@@ -171,28 +175,6 @@ impl ClientCore {
         self.views.believed(pillar)
     }
 
-    /// Signs a request of these operations and sends it. Returns the first one's number; the others follow it.
-    ///
-    /// # Errors
-    /// When it can't be sent; nothing has changed then.
-    pub fn submit(
-        &mut self,
-        now: Instant,
-        operations: &[&[u8]],
-        identity: &Identity,
-        out: &mut ClientOutput,
-    ) -> Result<Number, NotSent> {
-        self.check_room(operations.len())?;
-        let (first, floor) = (self.next_number(), self.floor());
-        let payload: usize = operations.iter().map(|operation| 4 + operation.len()).sum();
-        let size = REQUEST_OVERHEAD + payload + identity.suite().signature_len();
-        if size > self.settings.request_max {
-            return Err(NotSent::TooLarge { size, max: self.settings.request_max });
-        }
-        let bytes = encode_request(identity, self.client, first, floor, operations);
-        self.submit_signed(now, bytes, out)
-    }
-
     /// Sends a request that was signed before: the next numbers, and a floor no higher than now acknowledged (see
     /// [`ClientSettings::floor_ahead`]). Returns its first number.
     ///
@@ -238,6 +220,9 @@ impl ClientCore {
         }
         if reply.client != self.client {
             return Err(Rejected::OtherClient);
+        }
+        if self.settings.tags != matches!(reply.proof, ReplyProof::Tag(..)) {
+            return Err(Rejected::OtherProof);
         }
         if self.link(from, reply.pillar).is_none() {
             return Err(Rejected::UnknownPillar);
@@ -303,7 +288,7 @@ impl ClientCore {
     fn launch(&mut self, now: Instant, request: &Request) {
         let first = request.first();
         let mut in_flight = Some(InFlight {
-            bytes: request.bytes().clone(),
+            request: request.clone(),
             digest: short_digest(&request.digest()),
             pillar: self.settings.pillar(self.client, first),
             open: request.count(),
@@ -325,20 +310,20 @@ impl ClientCore {
         self.schedule.push(0, Entry { first, at: now });
     }
 
-    fn transmit_first(&self, first: Number, out: &mut ClientOutput) {
+    fn transmit_first(&mut self, first: Number, out: &mut ClientOutput) {
         let request = self.request(first).expect("just launched");
         let primary = self.primary(request.pillar);
         if self.is_up(primary, request.pillar) {
             self.transmit(request, primary, out);
         } else {
-            self.transmit_to_all(request, out);
+            self.transmit_to_all(first, out);
         }
     }
 
     fn transmit(&self, request: &InFlight, replica: ReplicaId, out: &mut ClientOutput) {
         let pillar = request.pillar;
         if self.is_up(replica, pillar) {
-            out.sends.push(Transmission { replica, pillar, request: request.bytes.clone() });
+            out.sends.push(Transmission { replica, pillar, request: request.request.bytes().clone() });
         }
     }
 
@@ -350,8 +335,7 @@ impl ClientCore {
         request.level = (request.level + 1).min(LEVELS - 1);
         let level = request.level;
         self.schedule.push(level, Entry { first, at: now });
-        let request = self.request(first).expect("the entry is live");
-        self.transmit_to_all(request, out);
+        self.transmit_to_all(first, out);
     }
 
     /// The replica whose turn it was to send a large result whole didn't: asks those that agree on it. One of them

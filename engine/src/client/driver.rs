@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hypostyle_app_api::{ClientId, Instant, Number, PillarId, ReplicaId};
-use hypostyle_crypto::{Class, Desk, Domain, Finished, Identity, KeyError, Pool, Signer, SigningKey};
+use hypostyle_crypto::{
+    Class, Desk, Domain, Finished, Identity, KeyError, Pool, Session, Signer, SigningKey, Verdict, Verified,
+};
 use hypostyle_net::{ConnectionId, Event, Peer, Transport};
 
 use super::clock::Clock;
@@ -17,7 +19,7 @@ use super::intake::{self, Intake};
 use super::output::{ClientOutput, Completion};
 use super::settings::ClientSettings;
 use crate::config::ClusterConfig;
-use crate::reply::{CLIENT_FRAME, ReplyMessage};
+use crate::reply::{CLIENT_FRAME, Incoming, ReplyMessage};
 
 /// Runs one or many clients on one thread over one mio loop: the shell of [`ClientCore`]. It moves bytes and time.
 ///
@@ -89,7 +91,6 @@ pub enum DriverError {
 
 struct Member {
     core: ClientCore,
-    identity: Arc<Identity>,
     /// By replica and pillar.
     connections: Vec<Option<ConnectionId>>,
 }
@@ -105,6 +106,8 @@ struct Link {
 
 /// Type byte of a request in a frame to a replica.
 const REQUEST: &[u8] = &[CLIENT_FRAME];
+const WRONG_SIGNATURE: &str = "a reply with a wrong signature";
+const WRONG_TAG: &str = "a reply with a wrong tag";
 /// Requests from this length on aren't copied into the connection's write buffer.
 const SHARED_MIN: usize = 4096;
 /// Bytes read from one connection before the next has its turn.
@@ -190,7 +193,7 @@ impl Driver {
     /// When there is no client with this index.
     pub fn submit(&mut self, client: usize, operations: &[&[u8]]) -> Result<Number, NotSent> {
         let member = &mut self.members[client];
-        let first = member.core.submit(self.now, operations, &member.identity, &mut self.out)?;
+        let first = member.core.submit(self.now, operations, &mut self.out)?;
         self.counters.signatures += 1;
         self.after_submit(client);
         Ok(first)
@@ -284,13 +287,13 @@ impl Driver {
         if self.by_id.contains_key(&client) {
             return Err(DriverError::Twice(client));
         }
-        let core = ClientCore::new(self.settings.clone(), client, first);
+        let core = ClientCore::new(self.settings.clone(), Arc::clone(&identity), first);
         for (replica, pillar) in core.connections() {
             let address = self.addresses[replica.index()];
             self.transport.dial_as(Arc::clone(&identity), Peer::replica(replica), pillar, address);
         }
         let links = usize::from(self.settings.replicas) * usize::from(self.settings.pillars);
-        self.members.push(Member { core, identity, connections: vec![None; links] });
+        self.members.push(Member { core, connections: vec![None; links] });
         self.by_id.insert(client, index);
         Ok(index)
     }
@@ -302,7 +305,7 @@ impl Driver {
 
     fn on_event(&mut self, event: Event) {
         match event {
-            Event::Up { id, peer, pillar, .. } => self.on_up(id, peer, pillar),
+            Event::Up { id, peer, pillar, session, .. } => self.on_up(id, (peer, pillar), session),
             Event::Down { id, reason, .. } => self.on_down(id, reason),
             Event::Readable(id) => self.read(id),
             Event::Refused { peer, reason, .. } => self.on_refused(peer, reason),
@@ -311,7 +314,7 @@ impl Driver {
         }
     }
 
-    fn on_up(&mut self, id: ConnectionId, peer: Peer, pillar: PillarId) {
+    fn on_up(&mut self, id: ConnectionId, (peer, pillar): (Peer, PillarId), session: Option<Session>) {
         // None when it is down again already.
         let me = self.transport.local(id);
         let member = me.and_then(|me| self.by_id.get(&ClientId(me.id)).copied());
@@ -323,7 +326,7 @@ impl Driver {
         }
         self.links.insert(id, Link { id, member, replica, pillar });
         self.troubles[replica.index()] = None;
-        self.members[member].core.connected(replica, pillar, &mut self.out);
+        self.members[member].core.connected(replica, pillar, session, &mut self.out);
         self.transmit(member);
     }
 
@@ -356,8 +359,15 @@ impl Driver {
         if let Some(what) = self.intake.malformed() {
             self.refuse(link, what);
         }
-        while let Some(reply) = self.intake.pop() {
-            self.on_reply(link, reply);
+        while let Some(frame) = self.intake.pop() {
+            match frame {
+                Incoming::Reply(reply) => self.on_reply(link, reply),
+                Incoming::Hint(first) => {
+                    let core = &mut self.members[link.member].core;
+                    core.on_hint(self.now, (link.replica, link.pillar), first, &mut self.out);
+                    self.transmit(link.member);
+                }
+            }
         }
     }
 
@@ -365,20 +375,27 @@ impl Driver {
         if let Err(rejected) = self.members[link.member].core.admit(link.replica, &reply) {
             return self.on_rejected(link, rejected);
         }
+        if self.settings.tags {
+            return match self.members[link.member].core.verify_tag(reply) {
+                Ok(reply) => self.count(link, &reply),
+                Err(_) => self.refuse(link, WRONG_TAG),
+            };
+        }
         // Never refused: what is verified on this thread is taken back below, before the next.
         let taken = self.desk.verify(u32::from(link.replica.0), Class::Seal, reply, link);
         debug_assert!(taken, "the desk is empty");
-        while let Some(Finished::Verified { context, result }) = self.desk.finished() {
-            match result {
-                Ok(reply) => {
-                    self.counters.replies += 1;
-                    let core = &mut self.members[context.member].core;
-                    core.on_verified(self.now, &reply, &mut self.out);
-                    self.transmit(context.member);
-                }
-                Err(_) => self.refuse(context, "a reply with a wrong signature"),
+        while let Some(Finished::Verified { context, verdict }) = self.desk.finished() {
+            match verdict {
+                Verdict::Verified(reply) => self.count(context, &reply),
+                Verdict::Unsure(_) | Verdict::Refused(_) => self.refuse(context, WRONG_SIGNATURE),
             }
         }
+    }
+
+    fn count(&mut self, link: Link, reply: &Verified<ReplyMessage>) {
+        self.counters.replies += 1;
+        self.members[link.member].core.on_verified(self.now, reply, &mut self.out);
+        self.transmit(link.member);
     }
 
     fn on_rejected(&mut self, link: Link, rejected: Rejected) {

@@ -97,6 +97,8 @@ pub enum Rejected {
     OtherReplica,
     /// It is for another client.
     OtherClient,
+    /// It is signed where replies have tags, or the other way round.
+    OtherProof,
     /// There is no such replica or pillar.
     UnknownPillar,
     /// It tells nothing new: all its operations are settled, or this replica said the same before.
@@ -110,6 +112,7 @@ impl Rejected {
         match self {
             Self::OtherReplica => "a reply of another replica",
             Self::OtherClient => "a reply for another client",
+            Self::OtherProof => "a reply with the other kind of authenticator",
             Self::UnknownPillar => "a reply of an unknown pillar",
             Self::Late => "a reply with nothing new",
         }

@@ -3,51 +3,47 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hypostyle_app_api::ClientId;
 use hypostyle_crypto::{Identity, Keyring};
 use hypostyle_net::{ConnectionId, Payload, Peer, Reject, Settings, TicketKey, Transport};
 
 use crate::config::ClusterConfig;
-use crate::reply::{CLIENT_FRAME, ReplyMessage};
+use crate::reply::Incoming;
 
-/// The replies read from one connection, at most as many as its read budget holds.
+/// What was read from one connection, at most as much as its read budget holds.
 #[derive(Debug, Default)]
 pub(super) struct Intake {
-    replies: VecDeque<ReplyMessage>,
+    frames: VecDeque<Incoming>,
     malformed: Option<&'static str>,
 }
 
 impl Intake {
     /// Reads whole frames worth up to `budget` bytes and decodes them. What is left is announced again.
     pub(super) fn read(&mut self, transport: &mut Transport, id: ConnectionId, budget: usize) {
-        let (replies, malformed) = (&mut self.replies, &mut self.malformed);
-        transport.read(id, budget, &mut |payload: Payload<'_>| match decode(&payload.into_bytes()) {
-            Ok(reply) => {
-                replies.push_back(reply);
-                ControlFlow::Continue(())
-            }
-            Err(what) => {
-                *malformed = Some(what);
-                ControlFlow::Break(Reject(what))
-            }
-        });
+        let (frames, malformed) = (&mut self.frames, &mut self.malformed);
+        transport.read(
+            id,
+            budget,
+            &mut |payload: Payload<'_>| match Incoming::decode(&payload.into_bytes()) {
+                Ok(frame) => {
+                    frames.push_back(frame);
+                    ControlFlow::Continue(())
+                }
+                Err(what) => {
+                    *malformed = Some(what);
+                    ControlFlow::Break(Reject(what))
+                }
+            },
+        );
     }
 
-    pub(super) fn pop(&mut self) -> Option<ReplyMessage> {
-        self.replies.pop_front()
+    pub(super) fn pop(&mut self) -> Option<Incoming> {
+        self.frames.pop_front()
     }
 
     /// What was wrong with the frame that ended the last read, if one did.
     pub(super) fn malformed(&mut self) -> Option<&'static str> {
         self.malformed.take()
-    }
-}
-
-fn decode(bytes: &Bytes) -> Result<ReplyMessage, &'static str> {
-    match bytes.first() {
-        Some(&CLIENT_FRAME) => ReplyMessage::decode(bytes.slice(1..)).map_err(|malformed| malformed.0),
-        _ => Err("a frame of an unknown type"),
     }
 }
 

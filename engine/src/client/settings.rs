@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use hypostyle_app_api::{ClientId, Number, PillarId};
+use hypostyle_crypto::{Suite, TAG_LEN};
 use hypostyle_pillars::message::RequestLimits;
 use hypostyle_pillars::{Assign, Leaders, assigned_pillar};
 
@@ -28,6 +29,8 @@ pub struct ClientSettings {
     pub request_operations: u16,
     /// Most bytes of a request, signature included.
     pub request_max: usize,
+    /// Whether tags stand in place of signatures, on requests and replies.
+    pub tags: bool,
     /// Most bytes of a result.
     pub reply_max: usize,
     /// How long to wait for an answer before a request goes to all replicas.
@@ -55,6 +58,7 @@ impl ClientSettings {
             client_window: u64::from(cluster.client_window),
             request_operations: cluster.request_operations,
             request_max: cluster.request_max,
+            tags: cluster.client_auth == config::ClientAuth::Mac,
             reply_max: cluster.reply_max,
             client_timeout: cluster.client_timeout,
         }
@@ -91,11 +95,18 @@ impl ClientSettings {
         Number(last.0.saturating_sub(self.client_window).max(start.0.saturating_sub(1)))
     }
 
+    /// Most bytes of what authenticates a request of a client with keys of this suite.
+    pub(super) fn authenticator_len(&self, suite: Suite) -> usize {
+        let tags = if self.tags { usize::from(self.replicas) * TAG_LEN } else { 0 };
+        suite.signature_len().max(tags)
+    }
+
     pub(super) fn request_limits(&self) -> RequestLimits {
         RequestLimits {
             clients: self.clients,
             request_operations: self.request_operations,
             request_max: self.request_max,
+            tags: self.tags.then_some(self.replicas),
         }
     }
 

@@ -74,7 +74,7 @@ impl Clients {
     }
 
     fn body(&self, timestamp: u64, requests: &[(u32, u64, u64, &[&[u8]])]) -> Arc<Body> {
-        let limits = RequestLimits { clients: 8, request_operations: 4, request_max: 1000 };
+        let limits = RequestLimits { clients: 8, request_operations: 4, request_max: 1000, tags: None };
         let mut builder = BodyBuilder::new();
         for (client, first, floor, operations) in requests {
             let bytes =

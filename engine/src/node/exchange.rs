@@ -26,6 +26,8 @@ pub(crate) enum NodeOutput {
     Recovery(RecoveryNews),
     /// For the pillars of the other workers.
     Demand(Demand),
+    /// For the pillars of the other workers: a client whose tags are taken no more.
+    Mark(ClientId),
 }
 
 /// What the executor tells all pillars about the state below them.

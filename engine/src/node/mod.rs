@@ -1,6 +1,7 @@
 //! What one worker decides: frames in, frames out, without socket, thread or clock. The same value runs in a worker's
 //! thread in production and is stepped by hand in tests.
 
+mod clients;
 mod counters;
 mod exchange;
 mod recovering;
@@ -11,10 +12,10 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use hypostyle_app_api::{ClientId, Instant, Now, PillarId, ReplicaId};
-use hypostyle_crypto::{Class, Desk, Finished, Pool, Tag};
-use hypostyle_pillars::message::{FrameLimits, Malformed, Message, PeerFrame, Request, SealedBundle};
+use bytes::Bytes;
+use hypostyle_app_api::{Instant, Now, PillarId, ReplicaId};
+use hypostyle_crypto::{Claim, Class, Desk, Finished, Pool, Tag, Verdict};
+use hypostyle_pillars::message::{FrameLimits, Malformed, Message, PeerFrame, SealedBundle};
 use hypostyle_pillars::{
     Admission, Config, Decided, Declared, Demand, Evidence, Input, Output, Pillar, Progress, Rejected,
     Source, Target,
@@ -23,6 +24,7 @@ use hypostyle_pillars::{
 use crate::executor::Lookup;
 use crate::reply::{CLIENT_FRAME, ReplyGroup, encode_reply};
 use crate::transfer::TransferMessage;
+use clients::ClientSide;
 pub(crate) use counters::Counters;
 pub(crate) use exchange::{ExecutorInput, ExecutorReport, NodeOutput, PeerMessage, StateNotice};
 pub(crate) use recovering::RecoveryNews;
@@ -35,6 +37,7 @@ pub(crate) struct Node {
     pillars: Vec<Pillar>,
     limits: FrameLimits,
     desk: Desk<Message, Context>,
+    clients: ClientSide,
     under_way: UnderWay,
     sealer: Sealer,
     /// When this replica was started without its log.
@@ -52,8 +55,6 @@ pub(crate) struct Node {
     ticks_again: bool,
     /// Whose signature was found not to verify while a frame was admitted.
     faulty: Option<Source>,
-    /// Client requests are copied out of the worker's read buffer once, into chunks of this.
-    arena: BytesMut,
     pub(crate) counters: Counters,
 }
 
@@ -71,8 +72,6 @@ struct Context {
 
 /// Messages on the crypto threads beyond which clients wait.
 const CRYPTO_PENDING_MAX: usize = hypostyle_crypto::DESK_MESSAGES_MAX / 2;
-/// Chunks in which client requests are copied out of the read buffer.
-const ARENA_CHUNK: usize = 64 * 1024;
 
 impl Node {
     /// A node for the pillars that `configs` describe, at their start.
@@ -92,6 +91,7 @@ impl Node {
             limits: first.frame_limits(),
             counters: Counters::new(first.replicas),
             desk: pool.desk(wake),
+            clients: ClientSide::new(&configs),
             sealer: Sealer::new(settings, &ids),
             recovering: None,
             diverged: false,
@@ -102,7 +102,6 @@ impl Node {
             spent: Vec::new(),
             ticks_again: false,
             faulty: None,
-            arena: BytesMut::new(),
         }
     }
 
@@ -140,29 +139,6 @@ impl Node {
         ControlFlow::Break(malformed.what)
     }
 
-    /// The payload of a frame that came over a client's connection. `Break` says why it is to be closed.
-    pub(crate) fn client_frame(
-        &mut self,
-        now: Now,
-        pillar: PillarId,
-        client: ClientId,
-        payload: &[u8],
-    ) -> ControlFlow<Refusal> {
-        let source = Source::Client(client);
-        let Some(pillar) = self.index(pillar) else {
-            return ControlFlow::Break("no such pillar here");
-        };
-        let Some((&CLIENT_FRAME, request)) = payload.split_first() else {
-            self.counters.refuse(source, Rejected::Malformed);
-            return ControlFlow::Break("not a client's frame");
-        };
-        let bytes = self.copy(request);
-        match Request::decode(bytes, &self.limits.request) {
-            Ok(request) => self.admit(now, pillar, source, Message::Request(request)),
-            Err(malformed) => self.malformed(source, malformed),
-        }
-    }
-
     /// The link to a peer came up.
     pub(crate) fn connected(&mut self, now: Now, pillar: PillarId, peer: ReplicaId) {
         if let Some(index) = self.index(pillar) {
@@ -180,7 +156,7 @@ impl Node {
 
     /// What the executor has done.
     pub(crate) fn executor_report(&mut self, now: Now, report: ExecutorReport) {
-        self.sealer.replies(report.replies);
+        self.reply(report.replies);
         for (pillar, executed) in report.executed {
             if let Some(index) = self.index(pillar) {
                 self.step(now, index, Input::Executed(executed));
@@ -231,29 +207,41 @@ impl Node {
     pub(crate) fn take_finished(&mut self, now: Now) {
         while let Some(finished) = self.desk.finished() {
             match finished {
-                Finished::Verified { context, result: Ok(message) } => {
+                Finished::Verified { context, verdict } => {
                     self.under_way.end(context.account);
-                    let input = match context.source {
-                        Source::Peer(by) if matches!(*message, Message::Request(_)) => {
-                            Input::Passed(by, message)
-                        }
-                        _ => Input::Message(message),
-                    };
-                    self.step(now, context.pillar, input);
-                }
-                Finished::Verified { context, result: Err(_) } => {
-                    self.under_way.end(context.account);
-                    // Replicas pass on only what they have verified, and connections are authenticated: whoever sent
-                    // this is faulty.
-                    self.counters.refuse(context.source, Rejected::BadSignature);
-                    let pillar = self.pillars[context.pillar].config().pillar;
-                    self.outputs.push(NodeOutput::Close { pillar, source: context.source, reason: FAULTY });
-                    self.faulty = Some(context.source);
+                    self.judged(now, context, verdict);
                 }
                 Finished::Signed { ticket: RECOVER_TICKET, signature } => self.recover_signed(&signature),
                 Finished::Signed { ticket, signature } => self.signed(now, ticket, signature),
             }
         }
+    }
+
+    fn judged(&mut self, now: Now, context: Context, verdict: Verdict<Message>) {
+        let Context { pillar, source, .. } = context;
+        let input = match (verdict, source) {
+            (Verdict::Verified(message), Source::Peer(by)) if matches!(*message, Message::Request(_)) => {
+                Input::Passed(by, message)
+            }
+            (Verdict::Verified(message), _) => Input::Message(message),
+            (Verdict::Unsure(message), Source::Peer(_)) => Input::Unsure(message),
+            (Verdict::Unsure(message), Source::Client(client)) => {
+                if let (Message::Request(request), _) = message.into_parts() {
+                    self.refuse_tags(pillar, client, request.first());
+                }
+                return;
+            }
+            (Verdict::Refused(_), _) => {
+                // Replicas pass on only what they have verified, and connections are authenticated: whoever sent this
+                // is faulty.
+                self.counters.refuse(source, Rejected::BadSignature);
+                let pillar = self.pillars[pillar].config().pillar;
+                self.outputs.push(NodeOutput::Close { pillar, source, reason: FAULTY });
+                self.faulty = Some(source);
+                return;
+            }
+        };
+        self.step(now, pillar, input);
     }
 
     /// The end of a turn: batches are cut, owed slots proposed.
@@ -312,21 +300,18 @@ impl Node {
         self.pillars.iter().position(|p| p.config().pillar == pillar)
     }
 
-    fn copy(&mut self, bytes: &[u8]) -> Bytes {
-        if self.arena.capacity() < bytes.len() {
-            self.arena = BytesMut::with_capacity(ARENA_CHUNK.max(bytes.len()));
-        }
-        self.arena.extend_from_slice(bytes);
-        self.arena.split().freeze()
-    }
-
     /// Breaks when the message proves its sender faulty: nothing more is read from it.
     fn admit(&mut self, now: Now, pillar: usize, source: Source, message: Message) -> ControlFlow<Refusal> {
         // What crypto threads found ended a connection that may be a new one by now.
         self.faulty = None;
         match self.pillars[pillar].admit(source, &message) {
             Admission::Verify => self.verify(now, pillar, source, message),
-            Admission::Drop(reason) => self.counters.refuse(source, reason),
+            Admission::Drop(reason) => match (reason, source, &message) {
+                (Rejected::Unsigned, Source::Client(client), Message::Request(request)) => {
+                    self.refuse_tags(pillar, client, request.first());
+                }
+                _ => self.counters.refuse(source, reason),
+            },
             Admission::Lookup => {
                 if let Message::Request(request) = &message {
                     let lookup = Lookup::of(request, self.pillars[pillar].config().pillar);
@@ -355,7 +340,10 @@ impl Node {
         let Ok(large) = self.under_way.begin(pillar, source, &message) else {
             return self.counters.refuse(source, Rejected::Full);
         };
-        if self.desk.verify(account, class, message, Context { pillar, source, account: large }) {
+        let clients = &self.clients;
+        let tags = |claim: &Claim<'_>| clients.holds(now, pillar, claim);
+        let context = Context { pillar, source, account: large };
+        if self.desk.verify_with(account, class, message, context, tags) {
             self.take_finished(now);
         } else {
             self.under_way.end(large);
@@ -390,6 +378,11 @@ impl Node {
                 self.ticks_again = true;
                 self.counters.views_entered += 1;
                 NodeOutput::ToExecutor(ExecutorInput::Entered(pillar, view))
+            }
+            Output::Mark(client) => {
+                let siblings = (0..self.pillars.len()).filter(|sibling| *sibling != index);
+                self.inputs.extend(siblings.map(|sibling| (sibling, Input::Mark(client))));
+                NodeOutput::Mark(client)
             }
             Output::Equivocated(replica) => return self.equivocated(index, replica),
             Output::Rejected(replica, reason) => return self.counters.refuse(Source::Peer(replica), reason),

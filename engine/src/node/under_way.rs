@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn a_peer_has_a_window_of_bodies_under_way_and_others_have_theirs() {
         let limits = FrameLimits {
-            request: RequestLimits { clients: 1, request_operations: 1, request_max: 64 },
+            request: RequestLimits { clients: 1, request_operations: 1, request_max: 64, tags: None },
             batch_max: 1,
             batch_bytes: 64,
             replicas: 4,

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use hypostyle_app_api::ClientId;
 use hypostyle_net::Arrival;
 use hypostyle_pillars::Demand;
 
@@ -13,6 +14,8 @@ use crate::node::{ExecutorInput, ExecutorReport};
 pub(crate) enum Mail {
     /// For every pillar of a worker.
     Demand(Demand),
+    /// A client's tags are taken no more.
+    Mark(ClientId),
     /// From the executor to a worker.
     Report(ExecutorReport),
     /// From a worker to the thread the executor runs on.

@@ -1,7 +1,7 @@
 use hypostyle_app_api::{PillarId, ReplicaId};
 use hypostyle_pillars::Config;
 
-use crate::config::ClusterConfig;
+use crate::config::{ClientAuth, ClusterConfig};
 
 impl ClusterConfig {
     /// What one pillar of replica `me` knows of the configuration.
@@ -17,6 +17,7 @@ impl ClusterConfig {
             client_window: self.client_window,
             request_operations: self.request_operations,
             request_max: self.request_max,
+            client_tags: self.client_auth == ClientAuth::Mac,
             batch_max: self.batch_max,
             batch_bytes: self.batch_bytes,
             batch_delay: self.batch_delay,

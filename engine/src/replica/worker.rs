@@ -131,8 +131,11 @@ impl<A: Application> Worker<A> {
 
     fn on_event(&mut self, now: Now, event: Event) {
         match event {
-            Event::Up { id, peer, pillar, .. } => {
+            Event::Up { id, peer, pillar, session, .. } => {
                 self.links.up(id, peer, pillar);
+                if let Some(session) = session {
+                    self.node.client_connected(now, pillar, ClientId(peer.id), session);
+                }
                 if let Some(replica) = as_replica(peer) {
                     self.node.connected(now, pillar, replica);
                 }
@@ -159,6 +162,7 @@ impl<A: Application> Worker<A> {
     fn on_mail(&mut self, now: Now, mail: Mail) {
         match mail {
             Mail::Demand(demand) => self.node.demand(now, demand),
+            Mail::Mark(client) => self.node.mark(now, client),
             Mail::Report(report) => self.node.executor_report(now, report),
             Mail::Execute(inputs) => {
                 if let ExecutorLink::Local(seat) = &mut self.executor {
@@ -220,6 +224,9 @@ impl<A: Application> Worker<A> {
                     }
                 }
                 NodeOutput::Recovery(news) => report_recovery(*me, news),
+                NodeOutput::Mark(client) => {
+                    others.iter_mut().flatten().for_each(|post| post.send(Mail::Mark(client)));
+                }
                 NodeOutput::Demand(demand) => {
                     others.iter_mut().flatten().for_each(|post| post.send(Mail::Demand(demand)));
                 }

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use hypostyle_app_api::{ClientId, PillarId, ReplicaId, View};
 use hypostyle_crypto::merkle::{Tree, leaf};
-use hypostyle_crypto::{Entry, Seal};
+use hypostyle_crypto::{Entry, MacKey, Seal};
 
 use super::Answer;
 
@@ -121,6 +121,18 @@ pub fn encode_reply(group: &ReplyGroup, index: usize, tree: &Tree, seal: &Seal, 
     out.push(u8::try_from(path.len()).expect("a tree below 2^32 leaves"));
     path.iter().for_each(|digest| out.extend_from_slice(&digest.0));
     seal.encode(out);
+    attachments(group, out);
+}
+
+/// Appends the message that brings `group` under the tag of a client's session.
+pub fn encode_tagged_reply(group: &ReplyGroup, key: &MacKey, out: &mut Vec<u8>) {
+    length(out, group.bytes.len());
+    out.extend_from_slice(&group.bytes);
+    out.extend_from_slice(&key.tag(&leaf(&group.bytes)));
+    attachments(group, out);
+}
+
+fn attachments(group: &ReplyGroup, out: &mut Vec<u8>) {
     let attachments = u16::try_from(group.attachments.len()).expect("at most one a record");
     out.extend_from_slice(&attachments.to_le_bytes());
     for (record, whole) in &group.attachments {

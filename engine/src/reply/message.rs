@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use hypostyle_app_api::{ClientId, Digest, Number, PillarId, ReplicaId, View};
 use hypostyle_crypto::merkle::{leaf, root_from_path};
-use hypostyle_crypto::{Claim, Entry, Seal, Signed};
+use hypostyle_crypto::{Claim, Entry, Proof, Seal, Signed, Signer, TAG_LEN, Tag};
 use hypostyle_pillars::message::Reader;
 
 use super::INLINE_MAX;
@@ -20,8 +20,17 @@ pub struct ReplyMessage {
     pub client: ClientId,
     /// The answers.
     pub records: Vec<Record>,
+    /// What proves that the replica says so.
+    pub proof: ReplyProof,
+}
+
+/// What stands under the answers.
+#[derive(Clone, Debug)]
+pub enum ReplyProof {
     /// The signature that covers them, through the Merkle path.
-    pub seal: Seal,
+    Seal(Seal),
+    /// A tag of this digest of theirs, under the key of the client's session.
+    Tag(Digest, [u8; TAG_LEN]),
 }
 
 /// What a replica says one operation came to.
@@ -74,22 +83,52 @@ impl ReplyMessage {
         if !seal.contains(&Entry::Replies { root }) {
             return Err(Malformed("the seal covers another tree"));
         }
-        let mut message = read_records(&group, seal)?;
-        if message.seal.signer != message.signer {
-            return Err(Malformed("sealed by another replica"));
-        }
-        attach(&mut reader, &bytes, &mut message.records)?;
+        let signer = seal.signer;
+        let message = Self::read(&mut reader, &bytes, &group, ReplyProof::Seal(seal))?;
+        if message.signer == signer { Ok(message) } else { Err(Malformed("sealed by another replica")) }
+    }
+
+    /// Decodes a tagged reply and checks all but the tag.
+    ///
+    /// # Errors
+    /// When the bytes are not exactly one such reply.
+    #[allow(clippy::needless_pass_by_value)] // records are slices of these bytes
+    pub fn decode_tagged(bytes: Bytes) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(&bytes);
+        let group = read_group(&mut reader, &bytes)?;
+        let tag = reader.array().ok_or(TRUNCATED)?;
+        let proof = ReplyProof::Tag(leaf(&group), tag);
+        Self::read(&mut reader, &bytes, &group, proof)
+    }
+
+    fn read(
+        reader: &mut Reader<'_>,
+        bytes: &Bytes,
+        group: &Bytes,
+        proof: ReplyProof,
+    ) -> Result<Self, Malformed> {
+        let mut message = read_records(group, proof)?;
+        attach(reader, bytes, &mut message.records)?;
         if reader.is_empty() { Ok(message) } else { Err(Malformed("trailing bytes")) }
     }
 }
 
 impl Signed for ReplyMessage {
     fn claims(&self) -> usize {
-        self.seal.claims()
+        1
     }
 
     fn claim(&self, index: usize) -> Claim<'_> {
-        self.seal.claim(index)
+        match &self.proof {
+            ReplyProof::Seal(seal) => seal.claim(index),
+            ReplyProof::Tag(content, tag) => Claim {
+                tag: Tag::Seal,
+                signer: Signer::Replica(self.signer),
+                content: *content,
+                proof: Proof::Tags(tag),
+                remember: false,
+            },
+        }
     }
 }
 
@@ -119,9 +158,9 @@ fn read_root(reader: &mut Reader<'_>, group: &[u8]) -> Option<Digest> {
     root_from_path(leaf(group), index, leaves, path)
 }
 
-fn read_records(group: &Bytes, seal: Seal) -> Result<ReplyMessage, Malformed> {
+fn read_records(group: &Bytes, proof: ReplyProof) -> Result<ReplyMessage, Malformed> {
     let mut reader = Reader::new(group);
-    let (mut message, count) = read_header(&mut reader, seal).ok_or(TRUNCATED)?;
+    let (mut message, count) = read_header(&mut reader, proof).ok_or(TRUNCATED)?;
     if count > reader.remaining() / RECORD_BYTES_MIN {
         return Err(Malformed("more records than it can hold"));
     }
@@ -132,14 +171,14 @@ fn read_records(group: &Bytes, seal: Seal) -> Result<ReplyMessage, Malformed> {
     if reader.is_empty() { Ok(message) } else { Err(Malformed("trailing bytes in the group")) }
 }
 
-fn read_header(reader: &mut Reader<'_>, seal: Seal) -> Option<(ReplyMessage, usize)> {
+fn read_header(reader: &mut Reader<'_>, proof: ReplyProof) -> Option<(ReplyMessage, usize)> {
     let message = ReplyMessage {
         signer: ReplicaId(reader.u16()?),
         pillar: PillarId(reader.u16()?),
         view: View(reader.u64()?),
         client: ClientId(reader.u32()?),
         records: Vec::new(),
-        seal,
+        proof,
     };
     Some((message, usize::from(reader.u16()?)))
 }

@@ -141,7 +141,8 @@ fn every_flipped_bit_outside_the_signature_and_the_attachments_is_refused() {
             let told = decode(&bytes);
             // The seal's other entry stands for itself: the signature, checked next, covers it.
             let other_entry = told.as_ref().is_ok_and(|m| {
-                !m.seal.contains(&Entry::Bundle { pillar: PillarId(0), digest: Digest([3; 32]) })
+                let ReplyProof::Seal(seal) = &m.proof else { panic!("sealed") };
+                !seal.contains(&Entry::Bundle { pillar: PillarId(0), digest: Digest([3; 32]) })
             });
             assert!(told.is_err() || other_entry, "byte {at} bit {bit}");
         }

@@ -8,7 +8,7 @@ use crate::handshake::keys::{Direction, Exchange, Keys, Secret, Transcript, rand
 use crate::handshake::messages::{Answer, Difference, FromResponder, Hello, Proof, Turned, Welcome};
 use crate::handshake::summary::first_difference;
 use crate::handshake::ticket::TICKET_LEN;
-use crate::handshake::{Agreed, Failure, Local, Macs, Step, post};
+use crate::handshake::{Agreed, Failure, Local, Macs, Step, post, session};
 use crate::peer::Peer;
 use crate::write_buffer::WriteBuffer;
 
@@ -137,6 +137,7 @@ impl Initiator {
             resumed: resumption.is_none(),
             resumption,
             macs: Macs::derive(keys, me, self.peer, Direction::FromInitiator),
+            session: session(keys, me, self.peer),
         }))
     }
 

@@ -6,7 +6,7 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use hypostyle_app_api::{Digest, PillarId};
-use hypostyle_crypto::sha256;
+use hypostyle_crypto::{MacKey, Session, sha256};
 use zeroize::Zeroizing;
 
 use crate::handshake::messages::{Answer, Hello};
@@ -117,6 +117,14 @@ impl Keys {
         })
     }
 
+    /// The MAC keys of what a client and a replica say to each other; clients dial.
+    pub(crate) fn session(&self) -> Session {
+        Session {
+            requests: MacKey::new(self.derive(b"hypo/mac/rq")),
+            replies: MacKey::new(self.derive(b"hypo/mac/rp")),
+        }
+    }
+
     /// The secret that a ticket stands for.
     pub(crate) fn resumption(&self) -> Secret {
         self.derive(b"hypo/resume")
@@ -217,13 +225,16 @@ mod tests {
             for (fresh, resumed) in [(&one, None), (&two, None), (&one, Some(&two)), (&two, Some(&one))] {
                 let keys = transcript.keys(fresh, resumed);
                 assert!(seen.insert(keys.resumption()[..16].to_vec()));
+                let Session { requests, replies } = keys.session();
+                assert!(seen.insert(requests.tag(&Digest::ZERO).to_vec()));
+                assert!(seen.insert(replies.tag(&Digest::ZERO).to_vec()));
                 for direction in [Direction::FromInitiator, Direction::FromResponder] {
                     assert!(seen.insert(keys.link(direction).to_vec()));
                     assert!(seen.insert(keys.confirmation(direction)[..16].to_vec()));
                 }
             }
         }
-        assert_eq!(seen.len(), 8 * 4 * 5);
+        assert_eq!(seen.len(), 8 * 4 * 7);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hypostyle_app_api::{Digest, PillarId};
-use hypostyle_crypto::{Claim, Keyring, Tag};
+use hypostyle_crypto::{Claim, Keyring, Proof, Session, Tag};
 
 pub(crate) use allowance::Allowance;
 pub(crate) use initiator::{Initiator, Resumption};
@@ -59,7 +59,13 @@ impl Local {
 
     fn holds(&self, peer: Peer, content: Digest, signature: &[u8]) -> bool {
         peer.signer().is_some_and(|signer| {
-            let claim = Claim { tag: Tag::Handshake, signer, content, signature, remember: false };
+            let claim = Claim {
+                tag: Tag::Handshake,
+                signer,
+                content,
+                proof: Proof::Signature(signature),
+                remember: false,
+            };
             self.keyring.holds(&claim)
         })
     }
@@ -86,6 +92,8 @@ pub(crate) struct Agreed {
     pub(crate) resumption: Option<Resumption>,
     /// Between replicas.
     pub(crate) macs: Option<Macs>,
+    /// Between a client and a replica.
+    pub(crate) session: Option<Session>,
 }
 
 /// The MACs of a link, one a direction.
@@ -107,6 +115,11 @@ impl Macs {
         let mac = |direction| LinkMac::new(&keys.link(direction));
         Some(Self { send: mac(sending), receive: mac(receiving) })
     }
+}
+
+/// The keys that a client's requests and the replies to it may be authenticated with.
+fn session(keys: &Keys, me: Peer, peer: Peer) -> Option<Session> {
+    (me.role != peer.role).then(|| keys.session())
 }
 
 /// A handshake that came to nothing.

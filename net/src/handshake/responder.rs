@@ -9,7 +9,7 @@ use crate::handshake::messages::{
 };
 use crate::handshake::summary::told_difference;
 use crate::handshake::ticket::{Scope, Ticket};
-use crate::handshake::{Agreed, Allowance, Failure, Local, Macs, Step, TICKET_LIFETIME, post};
+use crate::handshake::{Agreed, Allowance, Failure, Local, Macs, Step, TICKET_LIFETIME, post, session};
 use crate::peer::{Peer, Role};
 use crate::write_buffer::WriteBuffer;
 
@@ -243,7 +243,8 @@ fn confirmed(gate: &mut Gate<'_>, proof: &Option<Proof<'_>>, resumed: &Resumed) 
 fn agreed(gate: &Gate<'_>, peer: Peer, pillar: PillarId, keys: &Keys, resumed: bool) -> Step {
     let me = gate.identity.signer().into();
     let macs = Macs::derive(keys, me, peer, Direction::FromResponder);
-    Step::Agreed(Box::new(Agreed { me, peer, pillar, resumed, resumption: None, macs }))
+    let session = session(keys, me, peer);
+    Step::Agreed(Box::new(Agreed { me, peer, pillar, resumed, resumption: None, macs, session }))
 }
 
 /// The summary goes out as a shared slice, so that a refused connection holds no copy of it.

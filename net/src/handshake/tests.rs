@@ -214,11 +214,17 @@ fn both_sides_agree_with_a_ticket_for_any_pillar_and_with_other_keys() {
 }
 
 #[test]
-fn links_with_clients_have_no_mac() {
+fn links_with_clients_have_no_mac_but_keys_for_what_they_carry() {
     let cluster = Cluster::new();
-    let (a, b) = Run::new(&cluster.side(CLIENT_0), &cluster.side(REPLICA_0)).go().agreed();
+    let agree = || Run::new(&cluster.side(CLIENT_0), &cluster.side(REPLICA_0)).go().agreed();
+    let (a, b) = agree();
     assert!(a.macs.is_none() && b.macs.is_none());
     assert_eq!(b.peer, CLIENT_0);
+    let (a, b, other) = (a.session.unwrap(), b.session.unwrap(), agree().1.session.unwrap());
+    let tag = |key: &MacKey| key.tag(&Digest::ZERO);
+    assert_eq!((tag(&a.requests), tag(&a.replies)), (tag(&b.requests), tag(&b.replies)));
+    assert_ne!(tag(&a.requests), tag(&a.replies));
+    assert_ne!(tag(&a.requests), tag(&other.requests), "every connection has its keys");
 }
 
 #[test]

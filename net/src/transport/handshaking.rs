@@ -154,7 +154,7 @@ impl Transport {
 
     /// The handshake is complete: only now does a connection take the place of an older one.
     fn agreed(&mut self, id: ConnectionId, agreed: Agreed) {
-        let Agreed { me, peer, pillar, resumed, resumption, macs } = agreed;
+        let Agreed { me, peer, pillar, resumed, resumption, macs, session } = agreed;
         let key = DialKey { me, peer, pillar };
         self.write_out(id);
         let Some(connection) = get_mut(&mut self.connections, id) else { return };
@@ -189,7 +189,7 @@ impl Transport {
             self.resumptions.insert((me, peer), resumption);
         }
         self.supersede(key, id);
-        self.events.push_back(Event::Up { id, peer, pillar, initiated });
+        self.events.push_back(Event::Up { id, peer, pillar, initiated, session });
         // What followed the handshake may already be in the socket, and will make no event.
         self.on_readable(id);
     }

@@ -234,6 +234,7 @@ fn config(me: u16) -> Config {
         client_window: 1024,
         request_operations: 1,
         request_max: 64 << 10,
+        client_tags: false,
         batch_max: 400,
         batch_bytes: 256 << 10,
         batch_delay: Duration::ZERO,

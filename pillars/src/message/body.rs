@@ -35,6 +35,8 @@ pub struct RequestRef {
     pub count: u16,
     /// SHA-256 over header and operations.
     pub digest: Digest,
+    /// Whether its client signed it, and didn't put tags on it.
+    pub is_signed: bool,
     start: u32,
     signed: u32,
     end: u32,
@@ -213,7 +215,7 @@ impl Signed for Body {
             return self.recovers[index - self.requests.len()].claim(0);
         };
         let bytes = &self.bytes[r.start as usize..r.end as usize];
-        request::claim(bytes, r.client, r.digest, (r.signed - r.start) as usize)
+        request::claim(bytes, r.client, r.digest, ((r.signed - r.start) as usize, r.is_signed))
     }
 }
 
@@ -270,6 +272,7 @@ impl BodyBuilder {
             floor: request.floor(),
             count: request.count(),
             digest: request.digest(),
+            is_signed: request.is_signed(),
             start: at(start),
             signed: at(start + request.signed_len()),
             end: at(self.bytes.len()),
@@ -307,6 +310,7 @@ fn read_request(reader: &mut Reader<'_>, limits: &FrameLimits) -> Result<Request
         floor: header.floor,
         count: header.count,
         digest: header.digest,
+        is_signed: header.is_signed,
         start: at(start)?,
         signed: at(start + header.signed)?,
         end: at(start + length)?,

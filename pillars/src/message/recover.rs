@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hypostyle_app_api::{Digest, ReplicaId};
-use hypostyle_crypto::{Claim, SIGNATURE_LEN_MAX, Signed, Signer, Tag, sha256};
+use hypostyle_crypto::{Claim, Proof, SIGNATURE_LEN_MAX, Signed, Signer, Tag, sha256};
 
 use super::{Malformed, Reader};
 
@@ -104,7 +104,7 @@ impl Signed for Recover {
             tag: Tag::Recover,
             signer: Signer::Replica(self.replica),
             content: Self::content(self.replica, self.incarnation, self.nonce),
-            signature: &self.bytes[HEADER_BYTES..],
+            proof: Proof::Signature(&self.bytes[HEADER_BYTES..]),
             // Once by itself, once inside a body.
             remember: true,
         }

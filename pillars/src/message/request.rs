@@ -2,16 +2,16 @@ use std::fmt;
 
 use bytes::Bytes;
 use hypostyle_app_api::{ClientId, Digest, Number};
-use hypostyle_crypto::{Claim, Identity, Signed, Signer, Tag, sha256};
+use hypostyle_crypto::{Claim, Identity, Proof, Session, Signed, Signer, TAG_LEN, Tag, sha256};
 
 use super::{Malformed, Reader, RequestRef};
 use crate::placement::crosses_run;
 
-/// One or more operations of one client under one signature.
+/// One or more operations of one client under one signature, or under a MAC tag for each replica.
 ///
 /// Bytes: client u32 ‖ first number u64 ‖ acknowledged floor u64 ‖ flags u8 (0) ‖ count u16 ‖ count × (length u32 ‖
-/// operation) ‖ authenticator: kind u8 (0 = signature) ‖ length u16 ‖ signature. The digest covers all before the
-/// authenticator, so that a request keeps its identity whatever authenticates it.
+/// operation) ‖ authenticator: kind u8 (0 = signature, 1 = tags) ‖ length u16 ‖ signature or n × 16 bytes. The digest
+/// covers all before the authenticator, so that a request keeps its identity whatever authenticates it.
 #[derive(Clone)]
 pub struct Request {
     bytes: Bytes,
@@ -27,6 +27,8 @@ pub struct RequestLimits {
     pub request_operations: u16,
     /// Most bytes of a request, authenticator included.
     pub request_max: usize,
+    /// With `client_auth = "mac"`, n: requests may have tags in place of a signature, one for each replica.
+    pub tags: Option<u16>,
 }
 
 /// The fixed part, and where the variable parts lie.
@@ -39,6 +41,8 @@ pub(super) struct Header {
     pub(super) digest: Digest,
     /// Where the operations end and the authenticator begins.
     pub(super) signed: usize,
+    /// Whether that is a signature.
+    pub(super) is_signed: bool,
 }
 
 /// Bytes before the operations.
@@ -46,6 +50,7 @@ pub(super) const HEADER_BYTES: usize = 4 + 8 + 8 + 1 + 2;
 /// Bytes of the authenticator before the signature.
 pub(super) const AUTHENTICATOR_BYTES: usize = 1 + 2;
 const SIGNATURE: u8 = 0;
+const TAGS: u8 = 1;
 
 impl Request {
     /// Decodes a request and computes its digest.
@@ -59,8 +64,8 @@ impl Request {
 
     /// The request that a body holds.
     pub(super) fn assemble(bytes: Bytes, of: &RequestRef, signed: usize) -> Self {
-        let RequestRef { client, first, floor, count, digest, .. } = *of;
-        Self { bytes, header: Header { client, first, floor, count, digest, signed } }
+        let RequestRef { client, first, floor, count, digest, is_signed, .. } = *of;
+        Self { bytes, header: Header { client, first, floor, count, digest, signed, is_signed } }
     }
 
     /// The request as received.
@@ -99,6 +104,20 @@ impl Request {
         self.header.digest
     }
 
+    /// Whether its client signed it: then it convinces everybody.
+    #[must_use]
+    pub fn is_signed(&self) -> bool {
+        self.header.is_signed
+    }
+
+    /// The same request with a signature as its authenticator.
+    #[must_use]
+    pub fn sign(&self, identity: &Identity) -> Self {
+        let content = self.bytes[..self.header.signed].to_vec();
+        let bytes = signed(content, &self.header.digest, identity);
+        Self { bytes, header: Header { is_signed: true, ..self.header } }
+    }
+
     /// Where the operations end and the authenticator begins.
     pub(super) fn signed_len(&self) -> usize {
         self.header.signed
@@ -128,7 +147,8 @@ impl Signed for Request {
     }
 
     fn claim(&self, _index: usize) -> Claim<'_> {
-        claim(&self.bytes, self.header.client, self.header.digest, self.header.signed)
+        let Header { client, digest, signed, is_signed, .. } = self.header;
+        claim(&self.bytes, client, digest, (signed, is_signed))
     }
 }
 
@@ -144,9 +164,45 @@ pub fn encode_request(
     floor: Number,
     operations: &[&[u8]],
 ) -> Bytes {
+    let content = encode_content(client, (first, floor), operations, identity.suite().signature_len());
+    let digest = sha256(&[&content]);
+    signed(content, &digest, identity)
+}
+
+/// Encodes a request of `client` with a tag for each of its `sessions` with the replicas, in their order; where it has none,
+/// that replica has to take others' word.
+///
+/// # Panics
+/// As [`encode_request`]; and when there are more than 4,095 sessions.
+#[must_use]
+pub fn encode_tagged_request<'a>(
+    sessions: impl ExactSizeIterator<Item = Option<&'a Session>>,
+    client: ClientId,
+    first: Number,
+    floor: Number,
+    operations: &[&[u8]],
+) -> Bytes {
+    let length = sessions.len() * TAG_LEN;
+    let mut bytes = encode_content(client, (first, floor), operations, length);
+    let digest = sha256(&[&bytes]);
+    bytes.push(TAGS);
+    bytes.extend_from_slice(&u16::try_from(length).expect("tags fit 16 bits").to_le_bytes());
+    for session in sessions {
+        let tag = session.map_or([0; TAG_LEN], |session| session.requests.tag(&digest));
+        bytes.extend_from_slice(&tag);
+    }
+    Bytes::from(bytes)
+}
+
+/// All before the authenticator, in memory that also holds one of this length.
+fn encode_content(
+    client: ClientId,
+    (first, floor): (Number, Number),
+    operations: &[&[u8]],
+    authenticator: usize,
+) -> Vec<u8> {
     let length: usize = operations.iter().map(|o| 4 + o.len()).sum();
-    let mut bytes =
-        Vec::with_capacity(HEADER_BYTES + length + AUTHENTICATOR_BYTES + identity.suite().signature_len());
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + length + AUTHENTICATOR_BYTES + authenticator);
     bytes.extend_from_slice(&client.0.to_le_bytes());
     bytes.extend_from_slice(&first.0.to_le_bytes());
     bytes.extend_from_slice(&floor.0.to_le_bytes());
@@ -158,11 +214,15 @@ pub fn encode_request(
         );
         bytes.extend_from_slice(operation);
     }
-    let signature = identity.sign(Tag::Request, &sha256(&[&bytes]));
-    bytes.push(SIGNATURE);
-    bytes.extend_from_slice(&u16::try_from(signature.len()).expect("signature fits 16 bits").to_le_bytes());
-    bytes.extend_from_slice(&signature);
-    Bytes::from(bytes)
+    bytes
+}
+
+fn signed(mut content: Vec<u8>, digest: &Digest, identity: &Identity) -> Bytes {
+    let signature = identity.sign(Tag::Request, digest);
+    content.push(SIGNATURE);
+    content.extend_from_slice(&u16::try_from(signature.len()).expect("signature fits 16 bits").to_le_bytes());
+    content.extend_from_slice(&signature);
+    Bytes::from(content)
 }
 
 /// Decodes the request that `bytes` are, wholly.
@@ -183,6 +243,10 @@ pub(super) fn decode_header(bytes: &[u8], limits: &RequestLimits) -> Result<Head
     }
     if !reader.is_empty() {
         return Err(malformed("trailing bytes"));
+    }
+    let tags = limits.tags.map(|replicas| usize::from(replicas) * TAG_LEN);
+    if !header.is_signed && Some(bytes.len() - header.signed - AUTHENTICATOR_BYTES) != tags {
+        return Err(malformed("tags where there must be none, or not one for each replica"));
     }
     Ok(Header { digest: sha256(&[&bytes[..header.signed]]), ..header })
 }
@@ -211,12 +275,14 @@ fn read_header(reader: &mut Reader<'_>) -> Option<Result<Header, Malformed>> {
         reader.take(usize::try_from(length).ok()?)?;
     }
     let signed = reader.position();
-    if reader.u8()? != SIGNATURE {
-        return Some(Err(malformed("unknown authenticator")));
-    }
+    let is_signed = match reader.u8()? {
+        SIGNATURE => true,
+        TAGS => false,
+        _ => return Some(Err(malformed("unknown authenticator"))),
+    };
     let length = reader.u16()?;
     reader.take(usize::from(length))?;
-    Some(Ok(Header { client, first, floor, count, digest: Digest::ZERO, signed }))
+    Some(Ok(Header { client, first, floor, count, digest: Digest::ZERO, signed, is_signed }))
 }
 
 /// The operations of an encoded request cut at its authenticator.
@@ -228,14 +294,18 @@ pub(super) fn operations(signed: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-pub(super) fn claim(bytes: &[u8], client: ClientId, digest: Digest, signed: usize) -> Claim<'_> {
-    Claim {
-        tag: Tag::Request,
-        signer: Signer::Client(client),
-        content: digest,
-        signature: &bytes[signed + AUTHENTICATOR_BYTES..],
-        remember: false,
-    }
+pub(super) fn claim(
+    bytes: &[u8],
+    client: ClientId,
+    content: Digest,
+    (signed, is_signed): (usize, bool),
+) -> Claim<'_> {
+    let authenticator = &bytes[signed + AUTHENTICATOR_BYTES..];
+    let proof = match is_signed {
+        true => Proof::Signature(authenticator),
+        false => Proof::Tags(authenticator),
+    };
+    Claim { tag: Tag::Request, signer: Signer::Client(client), content, proof, remember: false }
 }
 
 fn malformed(what: &'static str) -> Malformed {

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hypostyle_app_api::{Digest, PillarId, ReplicaId, Round, Seq, View};
+use hypostyle_app_api::{ClientId, Digest, PillarId, ReplicaId, Round, Seq, View};
 use hypostyle_crypto::{Claim, Entry, Seal, Signed, sha256};
 
 use super::{FrameLimits, Kind, Malformed, Reader, SealedBundle, Statement, sealed};
@@ -11,9 +11,9 @@ use crate::primary;
 /// A replica leaves for a view (OSDI'99, section 4.4): the stable checkpoint it knows with its proof, and for every slot
 /// above that the prepared certificate of the highest view in which it was prepared here.
 ///
-/// Bytes: signer u16 ‖ pillar u16 ‖ incarnation u64 ‖ view u64 ‖ stable round u64 ‖ stable digest ‖ count u16 ‖ count ×
-/// (seq u64 ‖ view u64 ‖ digest) ‖ count u32 ‖ count × (length u32 ‖ sealed bundle) ‖ seal. Each bundle is listed once,
-/// whatever it proves.
+/// Bytes: signer u16 ‖ pillar u16 ‖ incarnation u64 ‖ view u64 ‖ blocking client u32 (2^32-1 = none) ‖ stable round u64 ‖
+/// stable digest ‖ count u16 ‖ count × (seq u64 ‖ view u64 ‖ digest) ‖ count u32 ‖ count × (length u32 ‖ sealed bundle) ‖
+/// seal. Each bundle is listed once, whatever it proves.
 #[derive(Clone)]
 pub struct ViewChange {
     content: ViewChangeContent,
@@ -28,6 +28,7 @@ pub struct ViewChangeContent {
     pillar: PillarId,
     incarnation: u64,
     view: View,
+    blocked: Option<ClientId>,
     stable: Round,
     stable_digest: Digest,
     prepared: Box<[Prepared]>,
@@ -62,9 +63,13 @@ pub struct Leave {
     pub stable: Round,
     /// That checkpoint's digest; zero for round 0.
     pub stable_digest: Digest,
+    /// The client whose tags the signer couldn't check and that so kept it from accepting a proposal.
+    pub blocked: Option<ClientId>,
 }
 
 const TAG: &[u8; 16] = b"hypo/view-change";
+/// In place of a client's id.
+const NOBODY: u32 = u32::MAX;
 const PREPARED_BYTES: usize = 8 + 8 + 32;
 
 impl ViewChangeContent {
@@ -75,9 +80,10 @@ impl ViewChangeContent {
         let mut bytes = Vec::new();
         bytes.extend_from_slice(&leave.signer.0.to_le_bytes());
         bytes.extend_from_slice(&leave.pillar.0.to_le_bytes());
-        for number in [leave.incarnation, leave.view.0, leave.stable.0] {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
+        bytes.extend_from_slice(&leave.incarnation.to_le_bytes());
+        bytes.extend_from_slice(&leave.view.0.to_le_bytes());
+        bytes.extend_from_slice(&leave.blocked.map_or(NOBODY, |client| client.0).to_le_bytes());
+        bytes.extend_from_slice(&leave.stable.0.to_le_bytes());
         bytes.extend_from_slice(&leave.stable_digest.0);
         bytes.extend_from_slice(&u16::try_from(prepared.len()).expect("at most L").to_le_bytes());
         for slot in &prepared {
@@ -96,6 +102,7 @@ impl ViewChangeContent {
             pillar: leave.pillar,
             incarnation: leave.incarnation,
             view: leave.view,
+            blocked: leave.blocked,
             stable: leave.stable,
             stable_digest: leave.stable_digest,
             prepared: prepared.into(),
@@ -215,6 +222,12 @@ impl ViewChange {
         self.content.view
     }
 
+    /// The client that kept the signer from accepting a proposal, if it says so.
+    #[must_use]
+    pub fn blocked(&self) -> Option<ClientId> {
+        self.content.blocked
+    }
+
     /// The stable round it proves, and its digest.
     #[must_use]
     pub fn stable(&self) -> (Round, Digest) {
@@ -276,10 +289,14 @@ fn read(
     let pillar = PillarId(reader.u16().ok_or_else(truncated)?);
     let incarnation = reader.u64().ok_or_else(truncated)?;
     let view = View(reader.u64().ok_or_else(truncated)?);
+    let blocked = Some(reader.u32().ok_or_else(truncated)?).filter(|id| *id != NOBODY).map(ClientId);
     let stable = Round(reader.u64().ok_or_else(truncated)?);
     let stable_digest = Digest(reader.array().ok_or_else(truncated)?);
     if signer.0 >= limits.replicas || view == View(0) {
         return Err(malformed("unknown signer, or view 0"));
+    }
+    if blocked.is_some_and(|client| limits.request.tags.is_none() || client.0 >= limits.request.clients) {
+        return Err(malformed("blocked by a client that can't"));
     }
     if !stable.0.is_multiple_of(limits.checkpoint_interval)
         || (stable.0 == 0) != (stable_digest == Digest::ZERO)
@@ -304,6 +321,7 @@ fn read(
         pillar,
         incarnation,
         view,
+        blocked,
         stable,
         stable_digest,
         prepared,

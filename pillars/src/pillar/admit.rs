@@ -58,6 +58,11 @@ impl Pillar {
             Known::Seen => return Admission::Drop(Rejected::Redundant),
             Known::New => {}
         }
+        // Only what is signed is passed on, or waited for: tags convince nobody else.
+        let gathers = self.leads() && self.views.active && matches!(source, Source::Client(_));
+        if !request.is_signed() && !(gathers && self.takes(request)) {
+            return Admission::Drop(Rejected::Unsigned);
+        }
         let (client, first, count, floor) =
             (request.client(), request.first(), request.count(), request.floor());
         if !self.leads() && !self.clients.is_near(client, first, count, floor) {

@@ -10,9 +10,10 @@ mod outline;
 mod pace;
 mod recovering;
 mod resend;
+mod tags;
 mod view_change;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use hypostyle_app_api::{Digest, Instant, Now, Number, PillarId, ReplicaId, Round, Seq, View};
@@ -24,6 +25,7 @@ use crate::batches::Batches;
 use crate::clients::Clients;
 use crate::evidence::Evidence;
 use crate::log::Log;
+use crate::marks::Marks;
 use crate::message::{Body, Kind, Message, NewView, SealedBundle, Statement};
 use crate::outbox::{CheckpointVote, Executed, Input, Output, Stable, Target};
 use crate::passed::PassedOn;
@@ -34,6 +36,7 @@ use crate::{Config, Rejected};
 use blame::Blame;
 use pace::Pace;
 use resend::Resend;
+use tags::Doubt;
 use view_change::Views;
 
 /// One independent PBFT instance of one replica: a value that is stepped. It reads no clock and knows no socket.
@@ -61,6 +64,9 @@ pub struct Pillar {
     recovers: PendingRecovers,
     /// Bodies of the primary that came before their proposals.
     early: VecDeque<(Instant, Arc<Body>)>,
+    /// What can't be checked here of bodies that are kept, by digest.
+    doubts: BTreeMap<Digest, Vec<Doubt>>,
+    marks: Marks,
     empty: Arc<Body>,
     pace: Pace,
     resend: Resend,
@@ -129,6 +135,8 @@ impl Pillar {
             pending: PendingRequests::default(),
             recovers: PendingRecovers::new(config.replicas),
             early: VecDeque::new(),
+            doubts: BTreeMap::new(),
+            marks: Marks::new(config.view_timeout),
             empty: Arc::new(Body::empty()),
             pace: Pace::default(),
             resend: Resend::new(&config),
@@ -149,6 +157,7 @@ impl Pillar {
     /// Takes one input and appends to `out` what is to be done.
     pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         let frontier = self.frontier;
+        self.marks.expire(now.instant);
         match input {
             Input::Message(message) => match message.into_inner() {
                 Message::Request(request) => self.on_request(now, None, request, out),
@@ -174,6 +183,8 @@ impl Pillar {
                     self.on_request(now, Some(by), request, out);
                 }
             }
+            Input::Unsure(message) => self.on_unsure(now, message, out),
+            Input::Mark(client) => _ = self.on_mark(now, client),
             Input::Slow => self.on_slow(out),
             Input::Declared(declared) => self.on_declared(now, declared, out),
             Input::Sealed(bundle) => self.on_bundle(now, &bundle, out),
@@ -384,6 +395,7 @@ impl Pillar {
         // Slots that are gone are never decided here: their outcome comes with the state.
         self.frontier = self.frontier.max(Seq(self.log.first().0 - 1));
         self.move_frontier();
+        self.forget_doubts();
     }
 
     fn on_tick(&mut self, now: Now, out: &mut Vec<Output>) {
@@ -391,6 +403,7 @@ impl Pillar {
         let past = |came: Instant| came + self.config.view_timeout <= now.instant && !keeps;
         while self.early.front().is_some_and(|(came, _)| past(*came)) {
             self.early.pop_front();
+            self.forget_doubts();
         }
         if self.clock_allows.is_some_and(|at| at <= now.instant) {
             self.clock_allows = None;

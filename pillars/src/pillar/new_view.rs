@@ -247,6 +247,12 @@ impl Pillar {
             }
             self.find_body(seq);
         }
+        // Named by whoever; only what begins a view counts, so that f liars alone can't.
+        for client in begun.changes.iter().filter_map(|change| change.blocked()) {
+            if self.on_mark(now, client) {
+                out.push(Output::Mark(client));
+            }
+        }
         self.pace.end_view();
         self.recovers.view_changed();
         for seq in (begun.choice.last().0 + 1..=self.log.end().0).map(Seq) {
@@ -302,8 +308,15 @@ impl Pillar {
             }
         }
         for body in lost {
+            // Its tags convince this replica, if it could check them, and nobody else.
+            let gathers = self.leads() && !self.doubts.contains_key(&body.digest());
             for request in body.requests() {
-                self.expect(body.request(request));
+                let request = body.request(request);
+                if gathers && !request.is_signed() && self.takes(&request) {
+                    self.gather(now, None, &request);
+                } else {
+                    self.expect(request);
+                }
             }
         }
         if self.leads() {

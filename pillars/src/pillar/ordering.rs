@@ -32,13 +32,18 @@ impl Pillar {
             return;
         }
         if self.leads() && self.views.active {
-            self.gather(now, by, &request);
+            if self.takes(&request) {
+                self.gather(now, by, &request);
+            }
         } else {
             if bug!(Bug::RequestsNotExpected) {
                 return out.push(Output::Forward(self.primary(), request));
             }
             self.expect(request.compact());
             self.pass_on_next(out);
+            if !self.doubts.is_empty() {
+                self.accept_ready(now, out);
+            }
         }
     }
 
@@ -81,8 +86,11 @@ impl Pillar {
         }
     }
 
-    /// Expects the primary to serve a request.
+    /// Expects the primary to serve a request, if it is signed: tags prove to nobody else that the client asked.
     pub(super) fn expect(&mut self, request: Request) {
+        if !request.is_signed() {
+            return;
+        }
         let (client, first, count, floor) =
             (request.client(), request.first(), request.count(), request.floor());
         let new = self.clients.known(client, first, count, floor) == Known::New || !self.views.active;
@@ -258,7 +266,7 @@ impl Pillar {
             self.clock_allows = Some(now.instant + wait);
             return false;
         }
-        true
+        self.leads() || self.doubted(seq, body).is_none()
     }
 
     pub(super) fn accept(&mut self, now: Now, seq: Seq, out: &mut Vec<Output>) {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hypostyle_app_api::{Digest, Now, ReplicaId, Round, Seq, View};
+use hypostyle_app_api::{ClientId, Digest, Now, ReplicaId, Round, Seq, View};
 use hypostyle_probe::{Bug, bug, mark};
 
 use super::Pillar;
@@ -70,9 +70,10 @@ impl Pillar {
         }
         debug_assert!(view > self.view, "left {} for {view}", self.view);
         mark!("left a view");
+        let blocked = self.blocked_by();
         self.suspend(view, out);
         self.blame.left(&self.config);
-        let content = self.view_change();
+        let content = self.view_change(blocked);
         out.push(Output::Declare(Declaration::ViewChange(content)));
     }
 
@@ -101,7 +102,7 @@ impl Pillar {
         }
     }
 
-    fn view_change(&self) -> ViewChangeContent {
+    fn view_change(&self, blocked: Option<ClientId>) -> ViewChangeContent {
         let (stable, stable_digest) =
             self.stable.as_ref().map_or((Round(0), Digest::ZERO), |stable| (stable.round, stable.digest));
         let leave = Leave {
@@ -111,6 +112,7 @@ impl Pillar {
             view: self.view,
             stable,
             stable_digest,
+            blocked,
         };
         let mut bundles: Vec<Arc<SealedBundle>> = Vec::new();
         let mut add = |bundle: &Arc<SealedBundle>| {

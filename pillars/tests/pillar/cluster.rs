@@ -422,7 +422,7 @@ impl Cluster {
                 let (kind, bytes) = declared.frame();
                 self.send(at, Target::Peer(to), pillar, &frame(kind, bytes));
             }
-            Output::Entered(_) | Output::Lag(_) | Output::Equivocated(..) => {}
+            Output::Entered(_) | Output::Lag(_) | Output::Equivocated(..) | Output::Mark(_) => {}
         }
     }
 

@@ -42,7 +42,7 @@ fn encode(frame: &PeerFrame) -> Bytes {
 }
 
 fn encode_request(request: &Request) -> Vec<u8> {
-    use hypostyle_crypto::Signed;
+    use hypostyle_crypto::{Proof, Signed};
     let mut bytes = Vec::new();
     bytes.extend(request.client().0.to_le_bytes());
     bytes.extend(request.first().0.to_le_bytes());
@@ -55,20 +55,20 @@ fn encode_request(request: &Request) -> Vec<u8> {
     }
     assert_eq!(hypostyle_crypto::sha256(&[&bytes]), request.digest());
     bytes.push(0);
-    let signature = request.claim(0).signature;
+    let Proof::Signature(signature) = request.claim(0).proof else { panic!("tags") };
     bytes.extend(u16::try_from(signature.len()).unwrap().to_le_bytes());
     bytes.extend(signature);
     bytes
 }
 
 fn encode_recover(recover: &Recover) -> Vec<u8> {
-    use hypostyle_crypto::Signed;
+    use hypostyle_crypto::{Proof, Signed};
     let mut bytes = Vec::new();
     bytes.extend(recover.replica().0.to_le_bytes());
     bytes.extend(recover.incarnation().to_le_bytes());
     bytes.extend(recover.nonce().0);
     assert_eq!(hypostyle_crypto::sha256(&[&bytes]), recover.claim(0).content);
-    let signature = recover.claim(0).signature;
+    let Proof::Signature(signature) = recover.claim(0).proof else { panic!("tags") };
     bytes.extend(u16::try_from(signature.len()).unwrap().to_le_bytes());
     bytes.extend(signature);
     bytes

@@ -101,6 +101,7 @@ pub(crate) fn config(replicas: u16, pillars: u16) -> Config {
         client_window: 64,
         request_operations: 1,
         request_max: 4 << 10,
+        client_tags: false,
         batch_max: 8,
         batch_bytes: 8 << 10,
         batch_delay: Duration::ZERO,

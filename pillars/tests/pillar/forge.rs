@@ -60,6 +60,7 @@ pub(crate) fn leave(signer: u16, view: u64) -> Leave {
         view: View(view),
         stable: Round(0),
         stable_digest: Digest::ZERO,
+        blocked: None,
     }
 }
 

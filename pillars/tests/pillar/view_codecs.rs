@@ -74,6 +74,7 @@ fn a_view_change() -> impl Strategy<Value = Bytes> {
                 view: View(view),
                 stable: Round(stable),
                 stable_digest,
+                blocked: None,
             };
             change_frame(&view_change(&KEYS, &leave, &prepared, &bundles))
         },
@@ -98,7 +99,7 @@ fn encode(frame_bytes: &Bytes, message: &Message) -> Bytes {
     match message {
         Message::ViewChange(change) => {
             let bundles: usize = change.bundles().iter().map(|bundle| 4 + bundle.bytes().len()).sum();
-            let header = 2 + 2 + 8 + 8 + 8 + 32;
+            let header = 2 + 2 + 8 + 8 + 4 + 8 + 32;
             let length = header + 2 + 48 * change.prepared().len() + 4 + bundles;
             let (stable, stable_digest) = change.stable();
             let leave = Leave {
@@ -108,6 +109,7 @@ fn encode(frame_bytes: &Bytes, message: &Message) -> Bytes {
                 view: change.view(),
                 stable,
                 stable_digest,
+                blocked: change.blocked(),
             };
             let content =
                 ViewChangeContent::new(&leave, change.prepared().to_vec(), change.bundles().to_vec());
@@ -201,7 +203,7 @@ proptest! {
 #[test]
 fn counts_that_promise_more_than_follows_allocate_nothing() {
     let limits = settings().frame_limits();
-    let header = [&[0; 12][..], &1u64.to_le_bytes(), &[0; 40]].concat();
+    let header = [&[0; 12][..], &1u64.to_le_bytes(), &[0xff; 4], &[0; 40]].concat();
     let prepared = [&header[..], &[0xff, 0xff], &[0; 200]].concat();
     let verdict = ViewChange::decode(prepared.into(), &limits).unwrap_err();
     assert_eq!(verdict.what, "more prepared slots than the window");

@@ -243,6 +243,7 @@ impl Byzantine {
                 view,
                 stable: hypostyle_app_api::Round(0),
                 stable_digest: Digest::ZERO,
+                blocked: None,
             };
             sent.push(now(self.view_change(ViewChangeContent::new(&leave, Vec::new(), Vec::new()))));
         }
@@ -264,6 +265,7 @@ impl Byzantine {
             view: change.view(),
             stable,
             stable_digest,
+            blocked: change.blocked(),
         };
         let bundles = change.bundles().iter().filter(proves).cloned().collect();
         self.view_change(ViewChangeContent::new(&leave, Vec::new(), bundles))

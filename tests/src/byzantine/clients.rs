@@ -1,12 +1,14 @@
 //! Byzantine clients: registered, with a key of their own and connections to every pillar of every replica, but what they
 //! send is not what a client should. They learn from replies who leads.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use hypostyle::client::{ClientSettings, encode_request};
-use hypostyle::reply::ReplyMessage;
-use hypostyle::simulation::CLIENT_FRAME;
+use hypostyle::reply::{CLIENT_FRAME, Incoming};
 use hypostyle_app_api::{ClientId, Digest, Number, PillarId, ReplicaId, View};
-use hypostyle_crypto::{Identity, sha256};
+use hypostyle_crypto::{Identity, Session, TAG_LEN, sha256};
+use hypostyle_pillars::message::encode_tagged_request;
 use hypostyle_pillars::primary;
 
 use crate::sim::Random;
@@ -49,11 +51,17 @@ pub enum ClientStrategy {
     NeverAcknowledges,
     /// Sends a whole window at once.
     Floods,
+    /// Its tags hold at the primary alone.
+    TagsAtPrimary,
+    /// Its tags hold at some replicas, others each time.
+    TagsAtSome,
+    /// Its tags are those of the connections before.
+    StaleTags,
 }
 
 impl ClientStrategy {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::Equivocates,
         Self::Repacks,
         Self::SplitsFloors,
@@ -71,6 +79,9 @@ impl ClientStrategy {
         Self::AllPillars,
         Self::NeverAcknowledges,
         Self::Floods,
+        Self::TagsAtPrimary,
+        Self::TagsAtSome,
+        Self::StaleTags,
     ];
 }
 
@@ -86,6 +97,8 @@ pub struct HostileClient {
     next: u64,
     /// The view of each pillar, as it was told last.
     views: Vec<View>,
+    /// Its sessions, each with the one before.
+    sessions: BTreeMap<(ReplicaId, PillarId), [Session; 2]>,
     /// Frames it sent or overheard.
     old: Vec<(PillarId, Bytes)>,
     act: ClientAct,
@@ -105,10 +118,9 @@ const OLD_MAX: usize = 64;
 /// The authenticator of a signed request beside the signature: its kind and length.
 const AUTHENTICATOR_BYTES: usize = 3;
 
-/// What a request that was encoded and signed is known by.
-pub(crate) fn digest_of(request: &[u8], identity: &Identity) -> Digest {
-    let signed = request.len() - identity.suite().signature_len() - AUTHENTICATOR_BYTES;
-    sha256(&[&request[..signed]])
+/// What an encoded request is known by, given the length of its signature or tags.
+fn digest_of(request: &[u8], authenticator: usize) -> Digest {
+    sha256(&[&request[..request.len() - authenticator - AUTHENTICATOR_BYTES]])
 }
 
 impl HostileClient {
@@ -122,8 +134,8 @@ impl HostileClient {
         random: Random,
     ) -> Self {
         let views = vec![View(0); usize::from(settings.pillars)];
-        let (old, act) = (Vec::new(), ClientAct::default());
-        Self { id, settings, strategy, favourite, random, next: 1, views, old, act }
+        let (sessions, old, act) = (BTreeMap::new(), Vec::new(), ClientAct::default());
+        Self { id, settings, strategy, favourite, random, next: 1, views, sessions, old, act }
     }
 
     /// Its id.
@@ -132,10 +144,17 @@ impl HostileClient {
         self.id
     }
 
+    /// A connection has come up.
+    pub fn connected(&mut self, replica: ReplicaId, pillar: PillarId, session: Session) {
+        let place = (replica, pillar);
+        let former = self.sessions.get(&place).map_or(&session, |[latest, _]| latest).clone();
+        self.sessions.insert(place, [session, former]);
+    }
+
     /// A frame has come from a replica.
     pub fn hears(&mut self, pillar: PillarId, payload: &Bytes) {
         self.remember(pillar, payload);
-        if let Some(reply) = payload.get(1..).and_then(|_| ReplyMessage::decode(payload.slice(1..)).ok()) {
+        if let Ok(Incoming::Reply(reply)) = Incoming::decode(payload) {
             self.views[pillar.index()] = reply.view;
         }
     }
@@ -182,6 +201,11 @@ impl HostileClient {
             ClientStrategy::Floods => {
                 (0..self.settings.client_window.min(100)).for_each(|_| self.send_new(identity, |_, _| true));
             }
+            ClientStrategy::TagsAtPrimary => self.send_tagged(identity, |_, leads| leads),
+            ClientStrategy::TagsAtSome => {
+                self.send_tagged(identity, |random, leads| leads || random.chance(300));
+            }
+            ClientStrategy::StaleTags => self.send_tagged(identity, |_, _| true),
         }
         std::mem::take(&mut self.act)
     }
@@ -309,7 +333,7 @@ impl HostileClient {
         let too_many = vec![&[1][..]; usize::from(self.settings.request_operations) + 1];
         let operations = if self.random.chance(300) { too_many } else { vec![&long[..]] };
         let request = encode_request(identity, self.id, Number(first), floor, &operations);
-        self.act.signed.push((Number(first), digest_of(&request, identity)));
+        self.act.signed.push((Number(first), digest_of(&request, identity.suite().signature_len())));
         self.send_all(self.pillar(first), &framed(&request));
     }
 
@@ -363,13 +387,51 @@ impl HostileClient {
         self.settings.floor_ahead(Number(1), Number(first + u64::from(count) - 1)).0
     }
 
-    /// A frame with a request, signed.
+    /// A frame with a request, signed, or under tags where there are such.
     fn request(&mut self, identity: &Identity, first: u64, count: u16, floor: u64) -> Bytes {
+        if self.settings.tags && self.random.chance(500) {
+            return self.tagged(first, count, floor, |_| true);
+        }
         let operations: Vec<_> = (0..count).map(|_| Service::operation(&mut self.random)).collect();
         let operations: Vec<&[u8]> = operations.iter().map(Vec::as_slice).collect();
         let request = encode_request(identity, self.id, Number(first), Number(floor), &operations);
-        self.act.signed.push((Number(first), digest_of(&request, identity)));
+        self.act.signed.push((Number(first), digest_of(&request, identity.suite().signature_len())));
         framed(&request)
+    }
+
+    /// A frame with a request whose tags hold at the replicas that `holds` picks.
+    fn tagged(
+        &mut self,
+        first: u64,
+        count: u16,
+        floor: u64,
+        mut holds: impl FnMut(ReplicaId) -> bool,
+    ) -> Bytes {
+        let operations: Vec<_> = (0..count).map(|_| Service::operation(&mut self.random)).collect();
+        let operations: Vec<&[u8]> = operations.iter().map(Vec::as_slice).collect();
+        let pillar = self.pillar(first);
+        let age = usize::from(self.strategy == ClientStrategy::StaleTags);
+        let session = |replica| self.sessions.get(&(replica, pillar)).map(|sessions| &sessions[age]);
+        let sessions: Vec<_> =
+            self.replicas().map(|replica| session(replica).filter(|_| holds(replica))).collect();
+        let request =
+            encode_tagged_request(sessions.into_iter(), self.id, Number(first), Number(floor), &operations);
+        let tags = usize::from(self.settings.replicas) * TAG_LEN;
+        self.act.signed.push((Number(first), digest_of(&request, tags)));
+        framed(&request)
+    }
+
+    /// A new request with tags, if there are any here, to its primary.
+    fn send_tagged(&mut self, identity: &Identity, at: impl Fn(&mut Random, bool) -> bool) {
+        if !self.settings.tags {
+            return self.send_new(identity, |_, _| true);
+        }
+        let (first, count) = self.numbers();
+        let (pillar, mut random) = (self.pillar(first), Random::new(self.random.number()));
+        let primary = self.primary(pillar);
+        let floor = self.floor(first, count);
+        let request = self.tagged(first, count, floor, |replica| at(&mut random, replica == primary));
+        self.send(primary, pillar, &request);
     }
 
     fn pillar(&self, first: u64) -> PillarId {

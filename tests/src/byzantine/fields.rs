@@ -2,8 +2,11 @@
 
 use std::ops::Range;
 
+use hypostyle::reply::{CLIENT_FRAME, HINT_FRAME, TAGGED_FRAME};
 use hypostyle::transfer::TransferMessage;
-use hypostyle_pillars::message::{PeerFrame, STATEMENT_BYTES};
+use hypostyle_pillars::message::PeerFrame;
+
+use super::layout::Layout;
 
 /// A field of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +50,10 @@ pub enum Type {
     Close,
     /// An answer to a client.
     Reply,
+    /// An answer to a client under a tag.
+    TaggedReply,
+    /// What tells a client to sign.
+    Hint,
 }
 
 /// Every field of every message: a mutator is one of these with one of [`super::mutate::Mutation::ALL`].
@@ -137,6 +144,7 @@ pub const FIELDS: &[(Type, &[&str])] = &[
             "pillar",
             "incarnation",
             "view",
+            "blocked",
             "stable",
             "stable digest",
             "prepared",
@@ -224,6 +232,29 @@ pub const FIELDS: &[(Type, &[&str])] = &[
             "attachment",
         ],
     ),
+    (
+        Type::TaggedReply,
+        &[
+            "type",
+            "group length",
+            "signer",
+            "pillar",
+            "view",
+            "client",
+            "count",
+            "number",
+            "request",
+            "kind",
+            "length",
+            "value",
+            "tag",
+            "attachments",
+            "attachment index",
+            "attachment length",
+            "attachment",
+        ],
+    ),
+    (Type::Hint, &["type", "first"]),
 ];
 
 impl Type {
@@ -252,6 +283,17 @@ impl Type {
         })
     }
 
+    /// What a payload to a client is.
+    #[must_use]
+    pub fn to_client(payload: &[u8]) -> Option<Self> {
+        match *payload.first()? {
+            CLIENT_FRAME => Some(Self::Reply),
+            TAGGED_FRAME => Some(Self::TaggedReply),
+            HINT_FRAME => Some(Self::Hint),
+            _ => None,
+        }
+    }
+
     /// Whether it is about a state transfer.
     #[must_use]
     pub fn is_about_transfer(self) -> bool {
@@ -262,7 +304,7 @@ impl Type {
     /// The fields of a well-formed message, in order, without a gap.
     #[must_use]
     pub fn fields(self, payload: &[u8]) -> Option<Vec<Field>> {
-        let mut layout = Layout { bytes: payload, at: 0, fields: Vec::new() };
+        let mut layout = Layout::new(payload);
         layout.take("type", 1)?;
         match self {
             Self::Body => layout.body(),
@@ -282,188 +324,9 @@ impl Type {
             Self::Gone => layout.transfer(&[("root", 32)]),
             Self::Close => layout.transfer(&[("id", 8)]),
             Self::Reply => layout.reply(),
+            Self::TaggedReply => layout.tagged_reply(),
+            Self::Hint => layout.take("first", 8).map(|_| ()),
         }?;
-        (layout.at == payload.len()).then_some(layout.fields)
-    }
-}
-
-struct Layout<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    fields: Vec<Field>,
-}
-
-impl Layout<'_> {
-    /// A field of so many bytes; returns its value as far as 64 bits hold it.
-    fn take(&mut self, name: &'static str, length: usize) -> Option<usize> {
-        let end = self.at.checked_add(length).filter(|end| *end <= self.bytes.len())?;
-        let bytes = &self.bytes[self.at..end];
-        if length > 0 {
-            self.fields.push(Field { name, at: self.at..end });
-        }
-        self.at = end;
-        let value = bytes.iter().take(8).rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
-        usize::try_from(value).ok()
-    }
-
-    fn body(&mut self) -> Option<()> {
-        self.take("timestamp", 8)?;
-        let requests = self.take("count", 4)?;
-        let recovers = self.take("recovers", 2)?;
-        for _ in 0..requests {
-            self.take("length", 4)?;
-            self.request()?;
-        }
-        for _ in 0..recovers {
-            self.recover()?;
-        }
-        Some(())
-    }
-
-    fn request(&mut self) -> Option<()> {
-        self.take("client", 4)?;
-        self.take("first", 8)?;
-        self.take("floor", 8)?;
-        self.take("flags", 1)?;
-        for _ in 0..self.take("operations", 2)? {
-            let length = self.take("operation length", 4)?;
-            self.take("operation", length)?;
-        }
-        self.take("authenticator", 1)?;
-        let length = self.take("signature length", 2)?;
-        self.take("signature", length)?;
-        Some(())
-    }
-
-    fn bundle(&mut self) -> Option<()> {
-        self.take("signer", 2)?;
-        self.take("pillar", 2)?;
-        for _ in 0..self.take("count", 1)? {
-            let end = self.at + STATEMENT_BYTES;
-            self.take("statement kind", 1)?;
-            self.take("statement pillar", 2)?;
-            self.take("statement view", 8)?;
-            self.take("statement seq", 8)?;
-            self.take("statement digest", end.checked_sub(self.at)?)?;
-        }
-        self.seal()
-    }
-
-    fn seal(&mut self) -> Option<()> {
-        self.take("seal signer", 2)?;
-        for _ in 0..self.take("seal entries", 1)? {
-            let kind = self.take("entry kind", 1)?;
-            if kind != 1 {
-                self.take("entry pillar", 2)?;
-            }
-            self.take("entry digest", 32)?;
-        }
-        let length = self.take("signature length", 2)?;
-        self.take("signature", length)?;
-        Some(())
-    }
-
-    fn status(&mut self) -> Option<()> {
-        self.take("view", 8)?;
-        self.take("active", 1)?;
-        self.take("stable", 8)?;
-        self.take("frontier", 8)?;
-        self.take("accepted", 8)?;
-        for _ in 0..self.take("wanted", 1)? {
-            self.take("wanted seq", 8)?;
-            self.take("wanted digest", 32)?;
-        }
-        for _ in 0..self.take("wanted changes", 1)? {
-            self.take("wanted change", 32)?;
-        }
-        Some(())
-    }
-
-    fn view_change(&mut self) -> Option<()> {
-        self.take("signer", 2)?;
-        self.take("pillar", 2)?;
-        for name in ["incarnation", "view", "stable"] {
-            self.take(name, 8)?;
-        }
-        self.take("stable digest", 32)?;
-        for _ in 0..self.take("prepared", 2)? {
-            self.take("prepared seq", 8)?;
-            self.take("prepared view", 8)?;
-            self.take("prepared digest", 32)?;
-        }
-        for _ in 0..self.take("bundles", 4)? {
-            let length = self.take("bundle length", 4)?;
-            self.take("bundle", length)?;
-        }
-        self.seal()
-    }
-
-    fn new_view(&mut self) -> Option<()> {
-        self.take("signer", 2)?;
-        self.take("pillar", 2)?;
-        self.take("view", 8)?;
-        for _ in 0..self.take("count", 2)? {
-            self.take("replica", 2)?;
-            self.take("digest", 32)?;
-        }
-        self.seal()
-    }
-
-    fn recover(&mut self) -> Option<()> {
-        self.take("recover replica", 2)?;
-        self.take("recover incarnation", 8)?;
-        self.take("recover nonce", 16)?;
-        let length = self.take("recover signature length", 2)?;
-        self.take("recover signature", length)?;
-        Some(())
-    }
-
-    /// What concerns a transfer and has fields of fixed lengths.
-    fn transfer(&mut self, fields: &[(&'static str, usize)]) -> Option<()> {
-        self.take("kind", 1)?;
-        fields.iter().try_for_each(|(name, length)| self.take(name, *length).map(|_| ()))
-    }
-
-    fn fetch(&mut self) -> Option<()> {
-        self.transfer(&[("root", 32)])?;
-        for _ in 0..self.take("wanted", 1)? {
-            self.take("wanted index", 4)?;
-            self.take("wanted have", 32)?;
-        }
-        Some(())
-    }
-
-    fn chunk(&mut self) -> Option<()> {
-        self.transfer(&[("root", 32), ("index", 4)])?;
-        let steps = self.take("path length", 1)?;
-        self.take("path", steps.checked_mul(32)?)?;
-        self.take("data", self.bytes.len() - self.at)?;
-        Some(())
-    }
-
-    fn reply(&mut self) -> Option<()> {
-        self.take("group length", 4)?;
-        self.take("signer", 2)?;
-        self.take("pillar", 2)?;
-        self.take("view", 8)?;
-        self.take("client", 4)?;
-        for _ in 0..self.take("count", 2)? {
-            self.take("number", 8)?;
-            self.take("request", 16)?;
-            self.take("kind", 1)?;
-            let length = self.take("length", 4)?;
-            self.take("value", length.min(hypostyle::reply::INLINE_MAX))?;
-        }
-        self.take("index", 4)?;
-        self.take("leaves", 4)?;
-        let steps = self.take("path length", 1)?;
-        self.take("path", steps.checked_mul(32)?)?;
-        self.seal()?;
-        for _ in 0..self.take("attachments", 2)? {
-            self.take("attachment index", 2)?;
-            let length = self.take("attachment length", 4)?;
-            self.take("attachment", length)?;
-        }
-        Some(())
+        layout.whole()
     }
 }

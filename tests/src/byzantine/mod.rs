@@ -4,6 +4,7 @@ mod acts;
 mod clients;
 mod fields;
 mod hoard;
+mod layout;
 mod mutate;
 mod rescue;
 mod reseal;
@@ -15,11 +16,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hypostyle_app_api::{Digest, PillarId, ReplicaId, Seq, View};
-use hypostyle_crypto::Identity;
+use hypostyle_app_api::{ClientId, Digest, PillarId, ReplicaId, Seq, View};
+use hypostyle_crypto::{Identity, Session};
 use hypostyle_pillars::message::FrameLimits;
 
-pub(crate) use clients::digest_of;
 pub use clients::{ClientAct, ClientStrategy, HostileClient};
 pub use fields::{FIELDS, Field, Type};
 pub use mutate::{Mutation, Mutator};
@@ -27,6 +27,7 @@ pub use strategy::Strategy;
 
 use crate::sim::{Random, Time};
 use mutate::Seen;
+use reseal::tag_again;
 
 /// What an adversary does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub struct Byzantine {
     /// A body to propose in place of what is due, and what it proposed so.
     spare: Option<(Digest, Bytes)>,
     departs: BTreeMap<(PillarId, View, Seq), Digest>,
+    /// The keys of its clients' connections.
+    sessions: BTreeMap<(PillarId, ClientId), Session>,
     /// P.
     pillars: u16,
     /// Frames made to be kept.
@@ -134,6 +137,7 @@ impl Byzantine {
             instead: BTreeMap::new(),
             spare: None,
             departs: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             pillars: casting.pillars,
             hoarded: 0,
             acts: 0,
@@ -168,15 +172,28 @@ impl Byzantine {
         sent
     }
 
+    /// A client has connected.
+    pub fn client_connected(&mut self, client: (PillarId, ClientId), session: Session) {
+        self.sessions.insert(client, session);
+    }
+
     /// What becomes of a frame to a client.
-    pub fn to_client(&mut self, payload: &Bytes) -> Option<Bytes> {
+    pub fn to_client(&mut self, client: (PillarId, ClientId), payload: &Bytes) -> Option<Bytes> {
+        let kind = Type::to_client(payload);
         let sent = match self.behaviour {
             Behaviour::Strategy(Strategy::Silent) => None,
-            Behaviour::Strategy(Strategy::WrongReplies) => Some(self.wrong_reply(payload)),
-            Behaviour::Mutator(mutator, often) => {
-                Some(self.mutated(mutator, often, Some(Type::Reply), payload))
+            Behaviour::Strategy(Strategy::WrongReplies) => {
+                let (message, field) = (kind?, if kind == Some(Type::Hint) { "first" } else { "value" });
+                let mutator = Mutator { message, field, mutation: Mutation::Increment };
+                Some(self.mutated(mutator, 1000, kind, payload))
             }
+            Behaviour::Mutator(mutator, often) => Some(self.mutated(mutator, often, kind, payload)),
             _ => Some(payload.clone()),
+        };
+        let session = self.sessions.get(&client).filter(|_| kind == Some(Type::TaggedReply));
+        let sent = match (sent, session) {
+            (Some(changed), Some(session)) if changed != *payload => Some(tag_again(&changed, session)),
+            (sent, _) => sent,
         };
         self.acts += u64::from(sent.as_ref() != Some(payload));
         sent
@@ -187,10 +204,5 @@ impl Byzantine {
         let Self { seen, random, me, identity, .. } = self;
         let changed = mutator.apply(kind, payload, seen, random, (*me, identity));
         changed.map_or_else(|| payload.clone(), Bytes::from)
-    }
-
-    fn wrong_reply(&mut self, payload: &Bytes) -> Bytes {
-        let mutator = Mutator { message: Type::Reply, field: "value", mutation: Mutation::Increment };
-        self.mutated(mutator, 1000, Some(Type::Reply), payload)
     }
 }

@@ -1,8 +1,9 @@
 //! An adversary signs whatever it likes with its own key: the content of a message, however wrong, under a seal of its
 //! own.
 
+use bytes::Bytes;
 use hypostyle_app_api::{Digest, PillarId, ReplicaId};
-use hypostyle_crypto::{Entry, Identity, Seal, Tag, merkle, sha256};
+use hypostyle_crypto::{Entry, Identity, Seal, Session, TAG_LEN, Tag, merkle, sha256};
 
 use super::fields::{Field, Type};
 
@@ -64,6 +65,21 @@ fn reseal_reply(changed: &[u8], fields: &[Field], me: ReplicaId, identity: &Iden
     seal(me, identity, Entry::Replies { root }).encode(&mut bytes);
     bytes.extend_from_slice(&changed[rest..]);
     bytes
+}
+
+/// A changed tagged reply, under the tag of what it says now if that can be found in it.
+pub(super) fn tag_again(changed: &Bytes, session: &Session) -> Bytes {
+    let Some(length) = changed.get(1..5).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes)
+    else {
+        return changed.clone();
+    };
+    let end = 5usize.saturating_add(length as usize);
+    let mut bytes = changed.to_vec();
+    if end.checked_add(TAG_LEN).is_some_and(|end| end <= bytes.len()) {
+        let tag = session.replies.tag(&merkle::leaf(&bytes[5..end]));
+        bytes[end..end + TAG_LEN].copy_from_slice(&tag);
+    }
+    bytes.into()
 }
 
 pub(super) fn seal(me: ReplicaId, identity: &Identity, entry: Entry) -> Seal {

@@ -134,7 +134,8 @@ fn bundle(kind: Kind, seq: u64) -> hypostyle_pillars::message::SealedBundle {
 
 fn view_change() -> hypostyle_pillars::message::ViewChange {
     let (signer, pillar, view, stable) = (ME, PILLAR, View(1), Round(0));
-    let leave = Leave { signer, incarnation: 0, pillar, view, stable, stable_digest: Digest::ZERO };
+    let leave =
+        Leave { signer, incarnation: 0, pillar, view, stable, stable_digest: Digest::ZERO, blocked: None };
     let statement = |kind, signer: u16| {
         let statement = Statement { kind, pillar, view: View(0), seq: Seq(1), digest: SOME };
         let bundle = Bundle::new(ReplicaId(signer), pillar, &[statement]);
@@ -178,7 +179,7 @@ fn client() -> Identity {
 }
 
 fn limits() -> FrameLimits {
-    let request = RequestLimits { clients: 4, request_operations: 4, request_max: 4096 };
+    let request = RequestLimits { clients: 4, request_operations: 4, request_max: 4096, tags: None };
     FrameLimits {
         request,
         batch_max: 64,

@@ -48,6 +48,7 @@ impl Byzantine {
                 view: View(*view),
                 stable: Round(0),
                 stable_digest: Digest::ZERO,
+                blocked: None,
             };
             let content = ViewChangeContent::new(&leave, Vec::new(), Vec::new());
             let declared = book.declared(me, Declaration::ViewChange(content));

@@ -71,6 +71,7 @@ pub(super) fn config(replicas: u16) -> Config {
         client_window: 32,
         request_operations: 1,
         request_max: 1 << 10,
+        client_tags: false,
         batch_max: 1,
         batch_bytes: 1 << 10,
         batch_delay: Duration::ZERO,

@@ -195,6 +195,7 @@ impl Seat {
 
     fn carry_out(&mut self, book: &mut Book, output: Output) {
         match output {
+            Output::Mark(_) => {}
             Output::Statement(statement) => self.say(statement),
             Output::Declare(declaration) => self.unsealed.push_back(Said::Declaration(declaration)),
             Output::SendBody(to, body) => self.send(book, to, PeerFrame::BODY, body.bytes()),

@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hypostyle::client::{ClientCore, ClientOutput, ClientSettings, Completion, encode_request};
+use hypostyle::client::{ClientCore, ClientOutput, ClientSettings, Completion};
 use hypostyle::config::ClusterConfig;
-use hypostyle::reply::ReplyMessage;
-use hypostyle::simulation::CLIENT_FRAME;
+use hypostyle::reply::{CLIENT_FRAME, Incoming};
 use hypostyle_app_api::{ClientId, Digest, Instant, Number, PillarId, ReplicaId};
-use hypostyle_crypto::{Identity, Keyring};
+use hypostyle_crypto::{Identity, Keyring, Session};
 
 use super::queue::Time;
 use super::random::Random;
 use super::service::Service;
-use crate::byzantine::digest_of;
 
 pub(super) struct SimClient {
     pub(super) id: ClientId,
@@ -42,13 +40,14 @@ pub(super) struct Submitted {
 impl SimClient {
     pub(super) fn new(
         config: &ClusterConfig,
-        id: ClientId,
+        identity: &Arc<Identity>,
         keyring: &Arc<Keyring>,
         (outstanding, think): (u64, Time),
     ) -> Self {
+        let core = ClientCore::new(ClientSettings::of(config), Arc::clone(identity), Number(1));
         Self {
-            id,
-            core: ClientCore::new(ClientSettings::of(config), id, Number(1)),
+            id: core.client(),
+            core,
             keyring: Arc::clone(keyring),
             output: ClientOutput::default(),
             wants: 0,
@@ -66,12 +65,7 @@ impl SimClient {
     }
 
     /// Submits a request if it wants to and may.
-    pub(super) fn submit(
-        &mut self,
-        now: Time,
-        identity: &Identity,
-        random: &mut Random,
-    ) -> Option<Submitted> {
+    pub(super) fn submit(&mut self, now: Time, random: &mut Random) -> Option<Submitted> {
         let room = self.core.room();
         if self.wants == 0 || room == 0 || now < self.rests_until {
             return None;
@@ -82,10 +76,8 @@ impl SimClient {
         let count = random.within(1..=self.wants.min(u64::from(room)));
         let operations: Vec<_> = (0..count).map(|_| self.operation(random)).collect();
         let operations: Vec<&[u8]> = operations.iter().map(Vec::as_slice).collect();
-        let first = self.core.next_number();
-        let request = encode_request(identity, self.id, first, self.core.floor(), &operations);
-        let digest = digest_of(&request, identity);
-        self.core.submit_signed(instant(now), request, &mut self.output).expect("there is room");
+        let first = self.core.submit(instant(now), &operations, &mut self.output).expect("there is room");
+        let digest = self.core.digest(first).expect("just submitted");
         self.wants -= count;
         if self.think > 0 {
             self.rests_until = now + random.below(self.think);
@@ -100,25 +92,31 @@ impl SimClient {
         }
     }
 
-    pub(super) fn connected(&mut self, replica: ReplicaId, pillar: PillarId) {
-        self.core.connected(replica, pillar, &mut self.output);
+    pub(super) fn connected(&mut self, replica: ReplicaId, pillar: PillarId, session: Session) {
+        self.core.connected(replica, pillar, Some(session), &mut self.output);
     }
 
     pub(super) fn disconnected(&mut self, replica: ReplicaId, pillar: PillarId) {
         self.core.disconnected(replica, pillar, &mut self.output);
     }
 
-    /// A frame from a replica.
-    pub(super) fn frame(&mut self, now: Time, from: ReplicaId, payload: &Bytes) {
-        if payload.first() != Some(&CLIENT_FRAME) {
+    /// A frame from a replica, on a pillar's connection.
+    pub(super) fn frame(&mut self, now: Time, from: (ReplicaId, PillarId), payload: &Bytes) {
+        let now = instant(now);
+        let reply = match Incoming::decode(payload) {
+            Ok(Incoming::Reply(reply)) => reply,
+            Ok(Incoming::Hint(first)) => return self.core.on_hint(now, from, first, &mut self.output),
+            Err(_) => return,
+        };
+        if self.core.admit(from.0, &reply).is_err() {
             return;
         }
-        let Ok(reply) = ReplyMessage::decode(payload.slice(1..)) else { return };
-        if self.core.admit(from, &reply).is_err() {
-            return;
-        }
-        if let Ok(reply) = self.keyring.verify(reply) {
-            self.core.on_verified(instant(now), &reply, &mut self.output);
+        let verified = match self.core.settings().tags {
+            true => self.core.verify_tag(reply),
+            false => self.keyring.verify(reply),
+        };
+        if let Ok(reply) = verified {
+            self.core.on_verified(now, &reply, &mut self.output);
         }
     }
 

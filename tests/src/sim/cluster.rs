@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hypostyle::config::ClusterConfig;
+use hypostyle::config::{ClientAuth, ClusterConfig};
 use hypostyle_app_api::{ClientId, ReplicaId};
-use hypostyle_crypto::{Identity, Keyring, Signer, SigningKey, Suite};
+use hypostyle_crypto::{Identity, Keyring, MacKey, Session, Signer, SigningKey, Suite};
+
+use zeroize::Zeroizing;
 
 use super::options::Options;
 
@@ -14,7 +16,7 @@ pub(super) struct Cluster {
     pub(super) config: ClusterConfig,
     pub(super) keyring: Arc<Keyring>,
     pub(super) replicas: Vec<Arc<Identity>>,
-    pub(super) clients: Vec<Identity>,
+    pub(super) clients: Vec<Arc<Identity>>,
 }
 
 impl Cluster {
@@ -28,7 +30,7 @@ impl Cluster {
         let replicas = (0..).map(ReplicaId).zip(replica_keys);
         let replicas = replicas.map(|(id, key)| Arc::new(Identity::new(Signer::Replica(id), key, domain)));
         let clients = (0..).map(ClientId).zip(client_keys);
-        let clients = clients.map(|(id, key)| Identity::new(Signer::Client(id), key, domain));
+        let clients = clients.map(|(id, key)| Arc::new(Identity::new(Signer::Client(id), key, domain)));
         Self {
             keyring: Arc::new(config.keyring().expect("made of whole keys")),
             replicas: replicas.collect(),
@@ -52,6 +54,7 @@ fn configuration(options: &Options, replicas: &[SigningKey], clients: &[SigningK
         pillars: options.pillars,
         assign: options.assign,
         leaders: options.leaders,
+        client_auth: if options.tags { ClientAuth::Mac } else { ClientAuth::Signature },
         replies: options.replies,
         bundle: options.bundle,
         batch_max: options.batch_max,
@@ -82,4 +85,17 @@ fn key(suite: Suite, number: u64) -> SigningKey {
             SigningKey::ed25519_from_seed(&seed).expect("any seed is a key")
         }
     }
+}
+
+/// The keys of a client's connection: no two of a run have the same.
+pub(super) fn session(client: usize, replica: usize, pillar: u16, connection: u64) -> Session {
+    let key = |direction: u64| {
+        let numbers = [connection, (client << 32 | replica << 16 | usize::from(pillar)) as u64, direction, 0];
+        let mut bytes = Zeroizing::new([0; 32]);
+        for (place, number) in bytes.chunks_mut(8).zip(numbers) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        MacKey::new(bytes)
+    };
+    Session { requests: key(1), replies: key(2) }
 }

@@ -1,7 +1,7 @@
 //! A frame in words, for `--trace`.
 
 use bytes::Bytes;
-use hypostyle::reply::ReplyMessage;
+use hypostyle::reply::Incoming;
 use hypostyle_pillars::message::{FrameLimits, Message, PeerFrame, Request, Statement};
 
 /// What a payload says.
@@ -22,12 +22,13 @@ pub(super) fn describe(
         };
     }
     if to >= replicas {
-        return match ReplyMessage::decode(payload.slice(1..)) {
-            Ok(reply) => {
+        return match Incoming::decode(payload) {
+            Ok(Incoming::Hint(first)) => format!("hint to sign {first}"),
+            Ok(Incoming::Reply(reply)) => {
                 let numbers: Vec<_> = reply.records.iter().map(|record| record.number.0).collect();
                 format!("reply of view {} to {numbers:?}", reply.view)
             }
-            Err(malformed) => malformed.to_string(),
+            Err(malformed) => malformed.to_owned(),
         };
     }
     match PeerFrame::decode(payload, limits) {

@@ -4,7 +4,8 @@
 use bytes::Bytes;
 use hypostyle::client::ClientSettings;
 use hypostyle::config::ClusterConfig;
-use hypostyle_app_api::PillarId;
+use hypostyle_app_api::{PillarId, ReplicaId};
+use hypostyle_crypto::Session;
 
 use super::options::Options;
 use super::queue::{Event, Time};
@@ -45,6 +46,16 @@ impl Hostile {
 
     pub(super) fn hear(&mut self, client: usize, pillar: PillarId, payload: &Bytes) {
         self.clients[client].hears(pillar, payload);
+    }
+
+    pub(super) fn connected(
+        &mut self,
+        client: usize,
+        replica: ReplicaId,
+        pillar: PillarId,
+        session: Session,
+    ) {
+        self.clients[client].connected(replica, pillar, session);
     }
 
     pub(super) fn overhear(&mut self, pillar: PillarId, payload: &Bytes) {

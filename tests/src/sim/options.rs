@@ -30,6 +30,8 @@ pub struct Options {
     pub pipeline: u32,
     /// Most statements of a bundle.
     pub bundle: u16,
+    /// Whether clients put tags on requests, and replicas on replies.
+    pub tags: bool,
     /// How replies are signed.
     pub replies: Replies,
     /// Which pillar orders a request.
@@ -79,6 +81,9 @@ pub struct Options {
 /// Runs in which a replica needs the state of others, of a thousand, and what sets their chance apart.
 const RESCUES_PERMILLE: u64 = 60;
 const RESCUES: u64 = 0x7265_7363_7565;
+/// Runs with tags, of a thousand.
+const TAGS_PERMILLE: u64 = 300;
+const TAGS: u64 = 0x7461_6773;
 
 /// Limits so low, in runs so long, that what is kept too long shows.
 #[derive(Clone, Debug)]
@@ -171,6 +176,7 @@ impl Options {
         // Of chance of its own: a seed that draws none runs as it did before there were any.
         let mut own = Random::new(random.clone().number() ^ RESCUES);
         let mut lean = Random::new(random.clone().number() ^ LEAN);
+        let tags = Random::new(random.clone().number() ^ TAGS).chance(TAGS_PERMILLE);
         let mut options = Self {
             replicas,
             pillars,
@@ -180,6 +186,7 @@ impl Options {
             batch_delay: random.pick(&[0, 0, 0, 1, 5]) * MILLISECOND,
             pipeline: random.pick(&[1, 2, 4, 16, 64]),
             bundle: random.pick(&[1, 2, 8, 64, 64, 64]),
+            tags,
             replies: random.pick(&[Replies::Merkle, Replies::Merkle, Replies::Merkle, Replies::Each]),
             assign: random.pick(&[Assign::Request, Assign::Request, Assign::Client]),
             leaders: random.pick(&[Leaders::Spread, Leaders::Single]),
@@ -228,6 +235,7 @@ impl Options {
             batch_delay: 0,
             pipeline: 16,
             bundle: 64,
+            tags: false,
             replies: Replies::Merkle,
             assign: Assign::Request,
             leaders: Leaders::Spread,

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use hypostyle::simulation::Member;
 use hypostyle_app_api::{Instant, Now, Timestamp};
+use hypostyle_crypto::Session;
 
 use super::network::Endpoint;
 use super::queue::{self, Time};
@@ -15,6 +16,7 @@ use crate::byzantine::Byzantine;
 pub(super) enum Arrival {
     Frame { from: Endpoint, pillar: u16, payload: Bytes },
     Connected { peer: Endpoint, pillar: u16 },
+    Client { client: Endpoint, pillar: u16, session: Session },
 }
 
 pub(super) struct SimReplica {

@@ -31,7 +31,7 @@ impl World {
             twin.turn_round(&mut self.random);
             let heard = |arrival: &&Arrival| match arrival {
                 Arrival::Frame { from, .. } => twin.hears(SECOND, *from),
-                Arrival::Connected { .. } => true,
+                Arrival::Connected { .. } | Arrival::Client { .. } => true,
             };
             let mut second: Vec<_> = arrivals.iter().filter(heard).cloned().collect();
             self.steps(replica, &mut twin.member, clock, &mut second);
@@ -43,7 +43,7 @@ impl World {
         if let Some(twin) = &twin {
             arrivals.retain(|arrival| match arrival {
                 Arrival::Frame { from, .. } => twin.hears(FIRST, *from),
-                Arrival::Connected { .. } => true,
+                Arrival::Connected { .. } | Arrival::Client { .. } => true,
             });
         }
         let (diverged, rotten) = (member.executor().diverged(), member.executor().application().is_rotten());
@@ -88,6 +88,13 @@ impl World {
             let (from, pillar, step) = match arrival {
                 Arrival::Connected { peer, pillar } => {
                     owned_by(replica, || member.connected(clock, PillarId(*pillar), replica_id(*peer)));
+                    return false;
+                }
+                Arrival::Client { client, pillar, session } => {
+                    let client = client_id(client - self.replicas.len());
+                    owned_by(replica, || {
+                        member.client_connected(clock, PillarId(*pillar), client, session.clone());
+                    });
                     return false;
                 }
                 Arrival::Frame { from, payload, .. } if !self.hears(replica, *from, payload) => return false,
@@ -151,7 +158,7 @@ impl World {
                 let to = self.n() + client.index();
                 let payload = handed_over(&payload);
                 let payload = match &mut self.replicas[replica].byzantine {
-                    Some(byzantine) => byzantine.to_client(&payload).filter(|_| heard(to)),
+                    Some(byzantine) => byzantine.to_client((pillar, client), &payload).filter(|_| heard(to)),
                     None => Some(payload),
                 };
                 if let Some(payload) = payload {

@@ -43,6 +43,7 @@ fn options(twin: usize) -> Options {
         batch_max: 1,
         assign: Assign::Client,
         leaders: Leaders::Spread,
+        tags: false,
         replies: Replies::Merkle,
         view_timeout: VIEW_TIMEOUT,
         client_timeout: VIEW_TIMEOUT / 4,

@@ -9,7 +9,7 @@ use hypostyle_crypto::Identity;
 use hypostyle_pillars::message::FrameLimits;
 
 use super::client::SimClient;
-use super::cluster::Cluster;
+use super::cluster::{Cluster, session};
 use super::describe::describe;
 use super::hostile::Hostile;
 use super::network::{Endpoint, Network, Wire};
@@ -42,6 +42,8 @@ pub(super) struct World {
     pub(super) service_faults: Vec<Arc<ServiceFaults>>,
     /// Whether faults still strike.
     pub(super) safety: bool,
+    /// Client connections that came up.
+    sessions: u64,
 }
 
 /// What a turn takes at least.
@@ -64,6 +66,7 @@ impl World {
             replicas: Vec::new(),
             clients: Vec::new(),
             hostile: Hostile::new(&options, &cluster.config, &mut random),
+            sessions: 0,
             queue: Queue::new(n),
             trace: Trace::new(prints),
             now: 0,
@@ -165,7 +168,7 @@ impl World {
             self.hostile.hear(client - self.clients.len(), PillarId(pillar), &payload);
             return Ok(());
         }
-        self.clients[client].frame(self.now, replica_id(from), &payload);
+        self.clients[client].frame(self.now, (replica_id(from), PillarId(pillar)), &payload);
         self.client_acts(client)
     }
 
@@ -174,14 +177,34 @@ impl World {
             return Ok(());
         }
         for Wire { from, to, pillar } in [wire, wire.back()] {
-            if let Some(client) = to.checked_sub(self.n()) {
-                if let Some(correct) = self.clients.get_mut(client) {
-                    correct.connected(replica_id(from), PillarId(pillar));
-                    self.client_acts(client)?;
-                }
-            } else if from < self.n() {
+            if to < self.n() && from < self.n() {
                 self.replicas[to].inbox.push(Arrival::Connected { peer: from, pillar });
                 self.wake(to, self.now + TURN_MIN);
+            } else if to >= self.n() {
+                self.connect_client(to, from, pillar)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Both ends derive the same keys.
+    fn connect_client(&mut self, endpoint: Endpoint, replica: usize, pillar: u16) -> Check {
+        let client = endpoint - self.n();
+        self.sessions += 1;
+        let session = session(client, replica, pillar, self.sessions);
+        if self.options.tags {
+            let arrival = Arrival::Client { client: endpoint, pillar, session: session.clone() };
+            self.replicas[replica].inbox.push(arrival);
+            if let Some(byzantine) = &mut self.replicas[replica].byzantine {
+                byzantine.client_connected((PillarId(pillar), client_id(client)), session.clone());
+            }
+        }
+        let (replica, pillar) = (replica_id(replica), PillarId(pillar));
+        match client.checked_sub(self.clients.len()) {
+            Some(hostile) => self.hostile.connected(hostile, replica, pillar, session),
+            None => {
+                self.clients[client].connected(replica, pillar, session);
+                self.client_acts(client)?;
             }
         }
         Ok(())
@@ -229,9 +252,9 @@ impl World {
             );
             self.checkers.completed(self.clients[index].id, &completion)?;
         }
-        let World { clients, cluster, random, checkers, .. } = self;
+        let World { clients, random, checkers, .. } = self;
         let client = &mut clients[index];
-        while let Some(submitted) = client.submit(now, &cluster.clients[index], random) {
+        while let Some(submitted) = client.submit(now, random) {
             checkers.signed(client.id, submitted.first, submitted.digest);
             checkers.invoked(client.id, submitted.first, submitted.count);
         }
@@ -295,7 +318,7 @@ impl World {
     fn new_client(&self, index: usize) -> SimClient {
         let habits = (self.options.outstanding, self.options.think);
         let mut client =
-            SimClient::new(&self.cluster.config, client_id(index), &self.cluster.keyring, habits);
+            SimClient::new(&self.cluster.config, &self.cluster.clients[index], &self.cluster.keyring, habits);
         client.wants = self.options.operations;
         client.operation_bytes = self.options.operation_bytes();
         client

@@ -1,9 +1,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod liars;
+mod tags;
 
 use hypostyle_app_api::Digest;
 use hypostyle_crypto::{Domain, Keyring, Seal, Signer, SigningKey, Suite, sha256};
+use hypostyle_pillars::message::encode_request;
 use hypostyle_pillars::{Assign, Leaders};
 
 use super::*;
@@ -25,6 +27,7 @@ fn settings(replicas: u16) -> ClientSettings {
         client_window: 8,
         request_operations: 1,
         request_max: 4096,
+        tags: false,
         reply_max: 4096,
         client_timeout: 300 * MS,
     }
@@ -34,10 +37,14 @@ fn domain() -> Domain {
     Domain { configuration: sha256(&[b"a cluster"]) }
 }
 
+fn identity() -> Arc<Identity> {
+    Arc::new(Identity::new(Signer::Client(CLIENT), SigningKey::generate(Suite::Ed25519), domain()))
+}
+
 /// A client with all its connections up, and a pen for the replicas' replies.
 struct Scene {
     core: ClientCore,
-    identity: Identity,
+    identity: Arc<Identity>,
     now: Instant,
     out: ClientOutput,
 }
@@ -46,19 +53,19 @@ impl Scene {
     fn new(settings: ClientSettings, first: u64) -> Self {
         let mut scene = Self::unconnected(settings, first);
         for (replica, pillar) in scene.core.connections() {
-            scene.core.connected(replica, pillar, &mut scene.out);
+            scene.core.connected(replica, pillar, None, &mut scene.out);
         }
         scene
     }
 
     fn unconnected(settings: ClientSettings, first: u64) -> Self {
-        let identity = Identity::new(Signer::Client(CLIENT), SigningKey::generate(Suite::Ed25519), domain());
-        let core = ClientCore::new(settings, CLIENT, Number(first));
+        let identity = identity();
+        let core = ClientCore::new(settings, Arc::clone(&identity), Number(first));
         Self { core, identity, now: Instant(1), out: ClientOutput::default() }
     }
 
     fn submit(&mut self, operation: &[u8]) -> Result<Number, NotSent> {
-        self.core.submit(self.now, &[operation], &self.identity, &mut self.out)
+        self.core.submit(self.now, &[operation], &mut self.out)
     }
 
     /// To whom requests went since last asked, in order.
@@ -111,7 +118,7 @@ fn record(number: u64, digest16: [u8; 16], result: &'static [u8], whole: bool) -
 fn reply(signer: u16, pillar: PillarId, view: u64, records: Vec<Record>) -> ReplyMessage {
     let signer = ReplicaId(signer);
     let seal = Seal { signer, entries: vec![], signature: Bytes::new() };
-    ReplyMessage { signer, pillar, view: View(view), client: CLIENT, records, seal }
+    ReplyMessage { signer, pillar, view: View(view), client: CLIENT, records, proof: ReplyProof::Seal(seal) }
 }
 
 fn ok(result: &'static [u8]) -> Result<Bytes, OperationError> {
@@ -193,7 +200,7 @@ fn a_verified_reply_counts() {
         let content = Seal::content(ReplicaId(id), &entries);
         let signature = identity.sign(hypostyle_crypto::Tag::Seal, &content);
         let mut reply = reply(id, P0, 0, vec![scene.record(1, b"7", false)]);
-        reply.seal = Seal { signer: ReplicaId(id), entries, signature };
+        reply.proof = ReplyProof::Seal(Seal { signer: ReplicaId(id), entries, signature });
         let verified = keyring.verify(reply).unwrap();
         scene.core.on_verified(scene.now, &verified, &mut scene.out);
     }
@@ -235,9 +242,9 @@ fn what_is_refused_changes_nothing() {
     let mut scene = Scene::new(settings(4), 1);
     let large = vec![0; 4096];
     assert!(matches!(scene.submit(&large), Err(NotSent::TooLarge { max: 4096, .. })));
-    let two = scene.core.submit(scene.now, &[b"a", b"b"], &scene.identity, &mut scene.out);
+    let two = scene.core.submit(scene.now, &[b"a", b"b"], &mut scene.out);
     assert_eq!(two, Err(NotSent::Operations { first: Number(1), count: 2, max: 1 }));
-    assert!(scene.core.submit(scene.now, &[], &scene.identity, &mut scene.out).is_err());
+    assert!(scene.core.submit(scene.now, &[], &mut scene.out).is_err());
     assert_eq!((scene.sent(), scene.core.next_number(), scene.core.in_flight()), (vec![], Number(1), 0));
     let mut scene = Scene::new(settings(4), u64::MAX - 10);
     assert_eq!(scene.submit(b""), Err(NotSent::NumbersExhausted));
@@ -247,7 +254,7 @@ fn what_is_refused_changes_nothing() {
 fn several_operations_of_a_request_settle_one_by_one() {
     let mut scene = Scene::new(ClientSettings { request_operations: 4, ..settings(4) }, 1);
     assert_eq!(scene.core.room(), 3, "a request crosses no multiple of 4");
-    scene.core.submit(scene.now, &[b"a", b"b", b"c"], &scene.identity, &mut scene.out).unwrap();
+    scene.core.submit(scene.now, &[b"a", b"b", b"c"], &mut scene.out).unwrap();
     assert_eq!((scene.sent().len(), scene.core.room()), (1, 4));
     let digest = scene.core.request(Number(1)).unwrap().digest;
     for number in [1, 3] {
@@ -316,20 +323,20 @@ fn what_is_due_goes_out_when_its_connection_comes_up() {
     let mut scene = Scene::unconnected(settings(4), 1);
     scene.submit(b"").unwrap();
     assert_eq!(scene.sent(), NOBODY);
-    scene.core.connected(ReplicaId(1), P0, &mut scene.out);
+    scene.core.connected(ReplicaId(1), P0, None, &mut scene.out);
     assert_eq!(scene.sent(), NOBODY, "a backup gets nothing before the timeout");
-    scene.core.connected(ReplicaId(0), P0, &mut scene.out);
+    scene.core.connected(ReplicaId(0), P0, None, &mut scene.out);
     assert_eq!(scene.sent(), [0]);
     scene.core.disconnected(ReplicaId(0), P0, &mut scene.out);
     assert_eq!(scene.sent(), [1], "the primary is gone, and what it was sent may be lost");
     scene.submit(b"").unwrap();
     assert_eq!(scene.sent(), [1], "no use in waiting for it");
     assert_eq!(scene.tick_after(300 * MS), [1, 1], "only whom it can reach");
-    scene.core.connected(ReplicaId(0), P0, &mut scene.out);
-    scene.core.connected(ReplicaId(3), P0, &mut scene.out);
+    scene.core.connected(ReplicaId(0), P0, None, &mut scene.out);
+    scene.core.connected(ReplicaId(3), P0, None, &mut scene.out);
     assert_eq!(scene.sent(), [0, 0, 3, 3]);
-    scene.core.connected(ReplicaId(9), P0, &mut scene.out);
-    scene.core.connected(ReplicaId(1), PillarId(9), &mut scene.out);
+    scene.core.connected(ReplicaId(9), P0, None, &mut scene.out);
+    scene.core.connected(ReplicaId(1), PillarId(9), None, &mut scene.out);
     assert_eq!(scene.sent(), NOBODY);
 }
 
@@ -379,7 +386,7 @@ fn each_pillar_has_its_own_primary_and_connections() {
         assert_eq!(send.replica.0, send.pillar.0, "leaders are spread");
     }
     let by_client = ClientSettings { assign: Assign::Client, ..settings };
-    let core = ClientCore::new(by_client, CLIENT, Number(1));
+    let core = ClientCore::new(by_client, identity(), Number(1));
     assert_eq!(core.connections().count(), 4, "one pillar orders all its requests");
 }
 

@@ -61,8 +61,8 @@ fn each_wrong_setting_is_refused_at_its_line() {
         ),
         (
             "client_auth = \"signature\"",
-            "client_auth = \"mac\"",
-            "c.toml:7:15: client_auth: \"mac\" is not implemented in this version\n  remedy: write \"signature\"",
+            "client_auth = \"tags\"",
+            "c.toml:7:15: client_auth: \"tags\" is no choice here\n  remedy: known are: signature, mac",
         ),
         (
             "bundle = 64",

@@ -17,9 +17,9 @@ use crate::reply::{Record, Value};
 
 /// Remembers every operation, answers how many there were, and panics when asked to.
 #[derive(Default)]
-struct Journal(Vec<Vec<u8>>);
+pub(super) struct Journal(Vec<Vec<u8>>);
 
-struct Nothing;
+pub(super) struct Nothing;
 
 impl Application for Journal {
     type Snapshot = Nothing;

@@ -11,7 +11,8 @@ use super::harness::Frame;
 
 pub(super) const PILLAR: PillarId = PillarId(0);
 
-const LIMITS: RequestLimits = RequestLimits { clients: 2, request_operations: 1, request_max: 4096 };
+const LIMITS: RequestLimits =
+    RequestLimits { clients: 2, request_operations: 1, request_max: 4096, tags: None };
 
 pub(super) fn body(requests: &[Bytes]) -> Body {
     let mut builder = BodyBuilder::new();

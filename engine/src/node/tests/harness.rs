@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hypostyle_app_api::{
     Application, ClientId, Digest, Instant, Now, Number, PillarId, Position, ReplicaId, Timestamp,
 };
-use hypostyle_crypto::{Identity, Keyring, Pool, Signer, SigningKey, Suite};
+use hypostyle_crypto::{Identity, Keyring, Pool, Session, Signer, SigningKey, Suite};
 use hypostyle_pillars::message::{Nonce, PeerFrame, encode_request};
 use hypostyle_pillars::{Progress, Rejected, Target};
 
@@ -19,8 +19,7 @@ use crate::config::ClusterConfig;
 use crate::order_log::OrderEntry;
 use crate::recovery::Phase;
 use crate::replica::Seat;
-use crate::reply::CLIENT_FRAME;
-use crate::reply::ReplyMessage;
+use crate::reply::{CLIENT_FRAME, HINT_FRAME, ReplyMessage, TAGGED_FRAME};
 use crate::status::PartialStatus;
 
 /// n replicas with real keys, each with one worker that does everything inline.
@@ -29,11 +28,19 @@ pub(super) struct Stepped<A: Application> {
     now: Now,
     members: Vec<Member<A>>,
     keyring: Arc<Keyring>,
-    news: Vec<(ReplicaId, RecoveryNews)>,
     replicas: Vec<Arc<Identity>>,
     clients: Vec<Identity>,
     flight: VecDeque<Frame>,
+    told: Told,
+}
+
+/// What left for clients and the log, by whom.
+#[derive(Default)]
+struct Told {
     replies: Vec<ReplyMessage>,
+    /// Requests whose clients were asked to sign them.
+    hints: Vec<(ReplicaId, ClientId, Number)>,
+    news: Vec<(ReplicaId, RecoveryNews)>,
 }
 
 struct Member<A: Application> {
@@ -106,8 +113,8 @@ impl<A: Application> Stepped<A> {
         let member = |(id, identity)| Member::new(&config, &keyring, identity, id, make());
         let members = (0..).map(ReplicaId).zip(&replicas).map(member).collect();
         let now = Now { instant: Instant(1_000_000_000), wall: Timestamp(1_000_000_000) };
-        let (flight, replies, news) = (VecDeque::new(), Vec::new(), Vec::new());
-        Self { config, now, members, keyring, news, replicas, clients, flight, replies }
+        let (flight, told) = (VecDeque::new(), Told::default());
+        Self { config, now, members, keyring, replicas, clients, flight, told }
     }
 
     /// A replica's process ends and starts again without any memory; what was on its way to and from it is lost.
@@ -136,7 +143,7 @@ impl<A: Application> Stepped<A> {
 
     /// What a replica told of its recovery.
     pub(super) fn news(&self, replica: u16) -> Vec<RecoveryNews> {
-        self.news.iter().filter(|(id, _)| id.0 == replica).map(|(_, news)| *news).collect()
+        self.told.news.iter().filter(|(id, _)| id.0 == replica).map(|(_, news)| *news).collect()
     }
 
     /// What a replica waits for before it votes.
@@ -157,6 +164,23 @@ impl<A: Application> Stepped<A> {
     pub(super) fn request(&self, client: u32, first: u64, floor: u64, operation: &str) -> Bytes {
         let identity = &self.clients[client as usize];
         encode_request(identity, ClientId(client), Number(first), Number(floor), &[operation.as_bytes()])
+    }
+
+    /// A client's connection to a replica for pillar 0 comes up.
+    pub(super) fn connect_client(&mut self, client: u32, to: u16, session: Session) {
+        let node = &mut self.members[usize::from(to)].node;
+        node.client_connected(self.now, PillarId(0), ClientId(client), session);
+    }
+
+    /// Takes what clients were asked to sign.
+    pub(super) fn hints(&mut self) -> Vec<(ReplicaId, ClientId, Number)> {
+        std::mem::take(&mut self.told.hints)
+    }
+
+    /// Verifications and signatures of a replica.
+    pub(super) fn crypto(&self, replica: u16) -> (u64, u64) {
+        let (verifications, signatures, _) = self.members[usize::from(replica)].node.crypto_counters();
+        (verifications, signatures)
     }
 
     /// A frame on `client`'s connection to a replica for pillar 0.
@@ -316,7 +340,7 @@ impl<A: Application> Stepped<A> {
 
     /// Takes the replies that reached clients.
     pub(super) fn replies(&mut self) -> Vec<ReplyMessage> {
-        std::mem::take(&mut self.replies)
+        std::mem::take(&mut self.told.replies)
     }
 
     /// A worker's turns until it would sleep.
@@ -325,13 +349,13 @@ impl<A: Application> Stepped<A> {
         loop {
             member.node.take_finished(now);
             member.node.tick(now);
-            member.route(now, id, &mut self.flight, &mut self.replies, &mut self.news);
+            member.route(now, id, &mut self.flight, &mut self.told);
             let more = member.seat.run(now, BUDGET);
             for (_, report) in member.seat.reports() {
                 member.node.executor_report(now, report);
             }
             member.node.seal(now);
-            member.route(now, id, &mut self.flight, &mut self.replies, &mut self.news);
+            member.route(now, id, &mut self.flight, &mut self.told);
             if !more && !member.node.is_busy() {
                 return;
             }
@@ -353,14 +377,7 @@ impl<A: Application> Member<A> {
         Self { node, seat: Seat::new(config, id, application, 1, None) }
     }
 
-    fn route(
-        &mut self,
-        now: Now,
-        me: ReplicaId,
-        flight: &mut VecDeque<Frame>,
-        replies: &mut Vec<ReplyMessage>,
-        told: &mut Vec<(ReplicaId, RecoveryNews)>,
-    ) {
+    fn route(&mut self, now: Now, me: ReplicaId, flight: &mut VecDeque<Frame>, told: &mut Told) {
         let replicas = self.node.counters.replicas();
         for output in self.node.outputs() {
             match output {
@@ -373,14 +390,21 @@ impl<A: Application> Member<A> {
                     });
                     flight.extend(to.map(|to| Frame { from: me, to, pillar, payload: payload.clone() }));
                 }
-                NodeOutput::ToClient { frame, .. } => {
-                    let reply = Bytes::from(frame).slice(1..);
-                    replies.push(ReplyMessage::decode(reply).unwrap());
+                NodeOutput::ToClient { client, frame, .. } => {
+                    let (kind, rest) = (frame[0], Bytes::from(frame).slice(1..));
+                    match kind {
+                        HINT_FRAME => {
+                            let first = Number(u64::from_le_bytes(rest[..].try_into().unwrap()));
+                            told.hints.push((me, client, first));
+                        }
+                        TAGGED_FRAME => told.replies.push(ReplyMessage::decode_tagged(rest).unwrap()),
+                        _ => told.replies.push(ReplyMessage::decode(rest).unwrap()),
+                    }
                 }
                 NodeOutput::ToExecutor(input) => self.seat.take(now, input),
-                NodeOutput::Recovery(news) => told.push((me, news)),
+                NodeOutput::Recovery(news) => told.news.push((me, news)),
                 // There is no connection to close and no other worker.
-                NodeOutput::Close { .. } | NodeOutput::Demand(_) => {}
+                NodeOutput::Close { .. } | NodeOutput::Demand(_) | NodeOutput::Mark(_) => {}
             }
         }
     }

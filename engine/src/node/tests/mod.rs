@@ -7,4 +7,5 @@ mod forge;
 mod harness;
 mod lies;
 mod recovery;
+mod tags;
 mod transfer;

@@ -39,7 +39,7 @@ proptest! {
                     scene.answer(replica, number, if replica < 5 { TRUTH } else { lie });
                 }
                 Step::Wait(ms) => drop(scene.tick_after(ms * MS)),
-                Step::Link { replica, up: true } => scene.core.connected(ReplicaId(replica), P0, &mut scene.out),
+                Step::Link { replica, up: true } => scene.core.connected(ReplicaId(replica), P0, None, &mut scene.out),
                 Step::Link { replica, up: false } => scene.core.disconnected(ReplicaId(replica), P0, &mut scene.out),
             }
             for (number, result) in scene.completed() {
