@@ -7,7 +7,6 @@ use hypostyle::crypto::PublicKey;
 
 use crate::cli::{Assign, Auto, ClientAuth, Executor, Leaders, Replies, RunArgs};
 use crate::error::usage;
-use crate::error::usage;
 use crate::null::REPLY_MIN;
 use crate::phases::Limits;
 
