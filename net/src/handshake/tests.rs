@@ -5,7 +5,7 @@ mod attacks;
 use super::*;
 use crate::frame::HEADER_LEN;
 use hypostyle_app_api::{Instant, ReplicaId};
-use hypostyle_crypto::{Domain, Identity, Signer, SigningKey, Suite};
+use hypostyle_crypto::{Domain, Identity, MacKey, Signer, SigningKey, Suite};
 
 const NOW: Instant = Instant(1_000);
 const PILLAR: PillarId = PillarId(1);

@@ -60,7 +60,7 @@ impl Pillar {
         }
         // Only what is signed is passed on, or waited for: tags convince nobody else.
         let gathers = self.leads() && self.views.active && matches!(source, Source::Client(_));
-        if !request.is_signed() && !(gathers && self.takes(request)) {
+        if !(request.is_signed() || gathers && self.takes(request)) {
             return Admission::Drop(Rejected::Unsigned);
         }
         let (client, first, count, floor) =

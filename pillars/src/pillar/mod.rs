@@ -399,8 +399,8 @@ impl Pillar {
     }
 
     fn on_tick(&mut self, now: Now, out: &mut Vec<Output>) {
-        let keeps = bug!(Bug::EarlyBodiesKept);
-        let past = |came: Instant| came + self.config.view_timeout <= now.instant && !keeps;
+        let (keeps, timeout) = (bug!(Bug::EarlyBodiesKept), self.config.view_timeout);
+        let past = |came: Instant| came + timeout <= now.instant && !keeps;
         while self.early.front().is_some_and(|(came, _)| past(*came)) {
             self.early.pop_front();
             self.forget_doubts();
