@@ -104,12 +104,13 @@ impl Slot {
         given_up.into_iter().chain(former).collect()
     }
 
-    /// Puts in the body that is needed now.
-    pub(crate) fn place(&mut self, body: Arc<Body>) {
+    /// Puts in the body that is needed now. Returns the one that this replica has accepted in its place.
+    pub(crate) fn place(&mut self, body: Arc<Body>) -> Option<Arc<Body>> {
         let digest = body.digest();
-        if let Some(other) = self.body.replace(body).filter(|other| other.digest() != digest) {
-            self.put_aside(&other);
-        }
+        let other = self.body.replace(body).filter(|other| other.digest() != digest)?;
+        let accepted = self.stage >= Stage::Proposed;
+        self.put_aside(&other);
+        accepted.then_some(other)
     }
 
     /// Another body takes this one's place: if this replica has said Prepare for it, it may be chosen again. What it hasn't

@@ -299,14 +299,7 @@ impl Pillar {
     /// Requests that wait, and those whose proposal came to nothing, go to the new primary.
     fn queue_again(&mut self, now: Now, lost: &[Arc<Body>], out: &mut Vec<Output>) {
         self.clients.forget();
-        for seq in (self.log.first().0..=self.log.end().0).map(Seq) {
-            if let Some(slot) = self.log.get(seq)
-                && let Some(body) =
-                    slot.body.as_ref().filter(|_| slot.is_decided() || slot.proposal.is_some())
-            {
-                self.clients.take_all(body.requests());
-            }
-        }
+        self.take_all_held();
         for body in lost {
             // Its tags convince this replica, if it could check them, and nobody else.
             let gathers = self.leads() && !self.doubts.contains_key(&body.digest());

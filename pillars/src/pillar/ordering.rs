@@ -99,6 +99,26 @@ impl Pillar {
         }
     }
 
+    /// An adversary's proposal came to nothing, as another one of it was decided: what is in it isn't taken up any more.
+    fn expect_again(&mut self, body: &Body) {
+        mark!("another proposal than the accepted one is decided");
+        body.requests().iter().for_each(|r| self.clients.release(r.client, r.first, r.count));
+        self.take_all_held();
+        body.requests().iter().for_each(|r| self.expect(body.request(r)));
+    }
+
+    /// Whatever is decided or proposed in a slot that is kept is taken up.
+    pub(super) fn take_all_held(&mut self) {
+        for seq in (self.log.first().0..=self.log.end().0).map(Seq) {
+            if let Some(slot) = self.log.get(seq)
+                && let Some(body) =
+                    slot.body.as_ref().filter(|_| slot.is_decided() || slot.proposal.is_some())
+            {
+                self.clients.take_all(body.requests());
+            }
+        }
+    }
+
     /// A valid body, asked for or sent ahead of its proposal.
     pub(super) fn on_body(&mut self, now: Now, body: Arc<Body>, out: &mut Vec<Output>) {
         if !requests_belong(&body, &self.config) {
@@ -111,7 +131,8 @@ impl Pillar {
                 continue;
             };
             if slot.needs_body(quorum) == Some(body.digest()) {
-                slot.place(Arc::clone(&body));
+                let displaced = slot.place(Arc::clone(&body));
+                displaced.iter().for_each(|other| self.expect_again(other));
                 placed = true;
                 self.advance_slot(now, Seq(seq), out);
             }
@@ -217,9 +238,9 @@ impl Pillar {
             let place = self.early.iter().position(|(_, body)| body.digest() == digest);
             place.and_then(|index| self.early.remove(index)).map(|(_, body)| body)
         };
-        if let (Some(slot), Some(body)) = (self.log.get_mut(seq), body) {
-            slot.place(body);
-        }
+        let slot = self.log.get_mut(seq);
+        let displaced = slot.zip(body).and_then(|(slot, body)| slot.place(body));
+        displaced.iter().for_each(|other| self.expect_again(other));
     }
 
     /// Accepts held proposals in order, as far as they may be: a backup prepares s only after s-1.
@@ -323,13 +344,14 @@ impl Pillar {
         let Some(body) = proposed.or_else(|| slot.held(certificate.digest).cloned()) else {
             return self.resend.expect_body(now.instant);
         };
-        slot.place(Arc::clone(&body));
+        let displaced = slot.place(Arc::clone(&body));
         slot.certificate = Some(certificate);
         out.extend(slot.decided(self.config.pillar, seq).map(Output::Decided));
         self.clients.take_all(body.requests());
         for r in body.requests() {
             self.pending.discharge((r.client, r.first, r.count), &self.clients, &self.config);
         }
+        displaced.iter().for_each(|other| self.expect_again(other));
         self.pass_on_next(out);
         self.recovers.discharge(now.instant, body.recovers());
         if !body.is_empty() {

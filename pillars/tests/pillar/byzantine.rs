@@ -89,6 +89,26 @@ fn a_replica_that_was_shown_another_proposal_decides_what_the_quorum_certified()
     cluster.assert_executed(&[(0, 1)]);
 }
 
+/// Simulator seed 5937: a client whose request stood in the other of two proposals was never heard again by who had accepted
+/// that one.
+#[test]
+fn a_request_of_a_proposal_that_came_to_nothing_waits_again() {
+    let mut cluster = played();
+    let [one, other] = [1, 2].map(|number| cluster.keys.body(Timestamp(1), &[number]));
+    propose(&mut cluster, 3, 1, &one);
+    propose(&mut cluster, 1, 1, &other);
+    propose(&mut cluster, 2, 1, &other);
+    let commit = say(&cluster, 0, Kind::Commit, 1, other.digest());
+    cluster.inject(0, 3, 0, commit.clone());
+    cluster.inject(0, 1, 0, commit);
+    cluster.run();
+    cluster.settle_for(100 * MS);
+    assert_eq!(cluster.frontier(3, 0), 1);
+    assert_eq!(cluster.pillar(3, 0).progress().queued, 1);
+    cluster.insist(&[(0, 1)]);
+    cluster.assert_executed(&[(0, 1), (0, 2)]);
+}
+
 #[test]
 fn the_primary_is_not_counted_twice() {
     let cluster = played();
