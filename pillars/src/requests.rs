@@ -194,7 +194,7 @@ mod tests {
         let client = ClientId(client);
         let identity = Identity::new(Signer::Client(client), SigningKey::generate(Suite::Ed25519), domain);
         let bytes = encode_request(&identity, client, Number(number), Number(0), &[b"operation"]);
-        let limits = RequestLimits { clients: 9, request_operations: 1, request_max: 4096 };
+        let limits = RequestLimits { clients: 9, request_operations: 1, request_max: 4096, tags: None };
         Request::decode(bytes, &limits).unwrap()
     }
 

@@ -55,9 +55,11 @@ impl ClusterConfig {
         WINDOWS * window * slot + bodies * self.body_memory()
     }
 
-    /// A primary's own body may have room for as much again, and a long one pins the buffer it was read into.
+    /// A primary's own body may have room for as much again, and a long one pins the buffer it was read into. Each of its
+    /// requests may be doubted.
     fn body_memory(&self) -> usize {
-        2 * self.body_max() + self.batch_max as usize * size_of::<RequestRef>() + 2 * PLACE
+        let request = size_of::<RequestRef>() + PLACE;
+        2 * self.body_max() + self.batch_max as usize * request + 2 * PLACE
     }
 
     /// VIEW-CHANGEs: the latest of each replica, those that each replica's NEW-VIEW names and those of the present view;
@@ -95,8 +97,10 @@ impl ClusterConfig {
         let ring = window * 2 * size_of::<Answer>();
         let results = self.client_result_bytes + window * 2 * PLACE;
         let bits = usize::from(self.pillars) * (2 * PLACE + window / 2);
+        // With tags: two sessions, and when the former ends.
+        let sessions = usize::from(self.pillars) * 4 * PLACE;
         let replies = 2 * (window * 2 * size_of::<Answer>() + self.client_result_bytes + self.reply_max);
-        16 * PLACE + ring + results + bits + replies
+        16 * PLACE + ring + results + bits + sessions + replies
     }
 
     /// A bundle of every replica, f of which make theirs as long as they may.

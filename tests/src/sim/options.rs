@@ -97,7 +97,7 @@ pub struct Lean {
 }
 
 /// Such runs, of a thousand, and what sets their chance apart.
-const LEAN_PERMILLE: u64 = 15;
+const LEAN_PERMILLE: u64 = 5;
 const LEAN: u64 = 0x6c65_616e;
 
 /// Which faults strike, and how often.

@@ -50,7 +50,7 @@ pub(super) struct World {
 pub(super) const TURN_MIN: Time = 1_000;
 
 /// In every so many runs what replicas hold is counted: it costs a fifth of their speed.
-const COUNTED: u64 = 8;
+const COUNTED: u64 = 16;
 
 impl World {
     pub(super) fn new(options: Options, mut random: Random, prints: bool) -> Self {
