@@ -17,7 +17,7 @@ use crate::node::{ExecutorInput, ExecutorReport, Node, NodeOutput, PeerMessage};
 use crate::order_log::OrderEntry;
 use crate::replica::Seat;
 
-pub use crate::reply::{CLIENT_FRAME, HINT_FRAME, TAGGED_FRAME};
+pub use crate::reply::CLIENT_FRAME;
 
 /// All of a replica that decides.
 pub struct Member<A: Application> {

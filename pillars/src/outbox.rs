@@ -167,6 +167,9 @@ pub struct Executed {
     /// Of requests that were to be passed on and are executed or void: the client, the first number and how many. Nobody
     /// will order them again.
     pub past: Vec<(ClientId, Number, u16)>,
+    /// Requests that this pillar ordered beyond their clients' windows, in the same form: they count as if they had never
+    /// been asked for.
+    pub far: Vec<(ClientId, Number, u16)>,
 }
 
 /// A verified checkpoint statement.

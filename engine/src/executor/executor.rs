@@ -273,8 +273,12 @@ impl<A: Application> Executor<A> {
             if !bug!(Bug::FloorsIgnored) && self.table.acknowledge(client, request.floor) {
                 self.voids.note(client, slot.seq);
             }
-            let past = self.execute_request(position, slot.pillar, body, request);
-            replayed &= past && !self.voids.excuse(client, slot.seq);
+            // Above the floor a new primary can't know what was executed.
+            let last = Number(request.first.0 + (u64::from(request.count) - 1));
+            replayed &= last <= self.table.floor(client) && !self.voids.excuse(client, slot.seq);
+            if self.execute_request(position, slot.pillar, body, request) {
+                out.far.push((slot.pillar, client, request.first, request.count));
+            }
         }
         if replayed {
             self.counters.replayed_batches += 1;
@@ -282,7 +286,7 @@ impl<A: Application> Executor<A> {
         }
     }
 
-    /// Returns whether all operations of the request had been executed, or were void.
+    /// Returns whether some operation was beyond its client's window.
     fn execute_request(
         &mut self,
         position: Position,
@@ -291,7 +295,7 @@ impl<A: Application> Executor<A> {
         request: &RequestRef,
     ) -> bool {
         let client = request.client;
-        let mut past = true;
+        let mut far = false;
         // The operations come first: the number after the last may not exist.
         for (operation, number) in body.operations(request).zip((request.first.0..).map(Number)) {
             match self.table.due(client, number) {
@@ -301,16 +305,15 @@ impl<A: Application> Executor<A> {
                     let whole = large.clone().filter(|_| self.sends_whole(number));
                     self.table.record(client, answer, large);
                     self.groups.push(pillar, client, &answer, whole);
-                    past = false;
                 }
                 Due::Past => self.counters.skipped_past += 1,
                 Due::Far => {
                     self.counters.skipped_far += 1;
-                    past = false;
+                    far = true;
                 }
             }
         }
-        past
+        far
     }
 
     /// Executes an operation; a large result comes whole beside the answer that tells its digest.

@@ -13,7 +13,9 @@ pub struct ExecutorOutbox {
     pub executed: Vec<ExecutedSlot>,
     /// Clients whose executed floor moved, and where to, for all pillars.
     pub floors: Vec<(ClientId, Number)>,
-    /// For each non-empty batch whose operations had all been executed before, the pillar that ordered it.
+    /// Requests that were ordered beyond their clients' windows, and by which pillar: they may be ordered again.
+    pub far: Vec<(PillarId, ClientId, Number, u16)>,
+    /// For each non-empty batch whose operations all lay below their clients' floors, the pillar that ordered it.
     pub replayed: Vec<PillarId>,
     /// Checkpoints and what became of them, in order.
     pub outputs: Vec<Output>,
@@ -77,6 +79,7 @@ impl ExecutorOutbox {
         self.replies.clear();
         self.executed.clear();
         self.floors.clear();
+        self.far.clear();
         self.replayed.clear();
         self.outputs.clear();
     }
@@ -87,6 +90,7 @@ impl ExecutorOutbox {
         self.replies.is_empty()
             && self.executed.is_empty()
             && self.floors.is_empty()
+            && self.far.is_empty()
             && self.replayed.is_empty()
             && self.outputs.is_empty()
     }

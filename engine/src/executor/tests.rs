@@ -2,6 +2,7 @@
 
 mod order;
 mod recoveries;
+mod replays;
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -222,22 +223,6 @@ fn an_operation_executes_once_whatever_is_ordered_twice() {
     assert_eq!(scene.executed(), [(0, 3, 1), (0, 3, 2), (2, 3, 3)]);
     assert_eq!(scene.executor.counters().skipped_past, 4);
     assert_eq!(scene.executor.counters().replayed_batches, 1);
-}
-
-#[test]
-fn what_a_client_lately_made_void_is_no_fault_of_a_primary() {
-    let mut scene = Scene::new(settings(0, 1));
-    let span = 2 * scene.executor.settings.window;
-    scene.execute(0, 1, &[(1, 1, 0, &[b"a"])]);
-    scene.execute(0, 2, &[(1, 2, 1, &[b"acknowledged what it has"])]);
-    scene.execute(0, 3, &[(1, 1, 0, &[b"a"])]);
-    assert_eq!(scene.out.replayed, [PillarId(0)]);
-    scene.execute(0, 4, &[(1, 6, 5, &[b"makes 3 to 5 void"])]);
-    for seq in 5..=5 + span {
-        scene.execute(0, seq, &[(1, 4, 2, &[b"void"])]);
-        let excused = seq <= 4 + span;
-        assert_eq!(scene.out.replayed.is_empty(), excused, "in round {seq}");
-    }
 }
 
 #[test]

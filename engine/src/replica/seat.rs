@@ -213,10 +213,12 @@ impl<A: Application> Seat<A> {
             let seq = self.executor.executed(pillar);
             let moved = std::mem::replace(&mut self.told[pillar.index()], seq) < seq;
             let past = std::mem::take(&mut self.past[pillar.index()]);
+            let far = outbox.far.iter().filter(|(at, ..)| *at == pillar);
+            let far: Vec<_> = far.map(|(_, client, first, count)| (*client, *first, *count)).collect();
             if moved || !outbox.floors.is_empty() || !past.is_empty() {
                 let worker = self.worker(pillar);
                 let floors = floors.get_or_insert_with(|| outbox.floors.as_slice().into());
-                let executed = Executed { seq, floors: Arc::clone(floors), past };
+                let executed = Executed { seq, floors: Arc::clone(floors), past, far };
                 self.reports[worker].executed.push((pillar, executed));
             }
         }

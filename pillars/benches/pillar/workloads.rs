@@ -165,7 +165,7 @@ pub(crate) fn slots(requests: u64, slots: u64) -> StepTimes {
             sealed.into_iter().for_each(|own| primary.step(NOW, Input::Sealed(own), &mut out));
             votes.into_iter().for_each(|(replica, vote)| receive(&mut primary, replica, vote, &mut out));
         });
-        let done = Executed { seq: Seq(slot), floors: [(CLIENT, last)].into(), past: vec![] };
+        let done = Executed { seq: Seq(slot), floors: [(CLIENT, last)].into(), past: vec![], far: vec![] };
         times.measure("both: executed", || {
             for pillar in [&mut primary, &mut backup] {
                 pillar.step(NOW, Input::Executed(done.clone()), &mut out);

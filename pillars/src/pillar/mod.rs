@@ -325,6 +325,9 @@ impl Pillar {
             self.clients.raise(*client, *floor);
             self.pending.raise(*client, *floor);
         }
+        for (client, first, count) in executed.far.iter().copied() {
+            self.clients.release(client, first, count);
+        }
         // Above their floors, and this pillar forgot or never saw that they were ordered.
         for (client, first, count) in executed.past.iter().copied() {
             mark!("what waited was executed");

@@ -1,8 +1,8 @@
 //! What costs no RSA.
 
-use hypostyle_app_api::{ClientId, Digest, PillarId, ReplicaId, Round, Timestamp, View};
+use hypostyle_app_api::{ClientId, Digest, Number, PillarId, ReplicaId, Round, Seq, Timestamp, View};
 use hypostyle_pillars::message::{Kind, Message, PeerFrame, Statement};
-use hypostyle_pillars::{Admission, Config, Rejected, Source};
+use hypostyle_pillars::{Admission, Config, Executed, Input, Rejected, Source};
 
 use crate::cluster::Cluster;
 use crate::fixture::{body_frame, bundle_frame, config, numbers_of, statement};
@@ -170,4 +170,17 @@ fn a_backup_passes_on_as_much_as_the_primary_takes_and_the_oldest_first() {
     assert_eq!(cluster.now, before, "no timer had to run out");
     assert_eq!(cluster.pillar(2, 0).progress().queued, 0);
     assert_eq!(cluster.pillar(2, 0).progress().view, View(0));
+}
+
+/// Otherwise it would be asked for in vain, except at a replica that has installed a state since, which would then blame.
+#[test]
+fn what_was_ordered_beyond_its_clients_window_can_be_ordered_again() {
+    let mut cluster = Cluster::new(config(4, 1));
+    cluster.submit(0, cluster.keys.lone(0, 5));
+    cluster.run();
+    assert_eq!(cluster.submit(1, cluster.keys.lone(0, 5)), Admission::Lookup);
+    let far = vec![(ClientId(0), Number(5), 1)];
+    let executed = Executed { seq: Seq(1), far, ..Executed::default() };
+    cluster.step(ReplicaId(1), PillarId(0), Input::Executed(executed));
+    assert_eq!(cluster.submit(1, cluster.keys.lone(0, 5)), Admission::Verify);
 }

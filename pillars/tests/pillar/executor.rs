@@ -43,7 +43,7 @@ impl Executor {
         let last_of_round = pillar.0 + 1 == config.pillars;
         let due = last_of_round && seq.0.is_multiple_of(config.checkpoint_interval);
         let checkpoint = due.then_some((Round(seq.0), self.chain));
-        Some(Turn { pillar, executed: Executed { seq, floors, past: vec![] }, checkpoint })
+        Some(Turn { pillar, executed: Executed { seq, floors, past: vec![], far: vec![] }, checkpoint })
     }
 
     /// Counts a vote; 2f+1 equal ones are stable, once.

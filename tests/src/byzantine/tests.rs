@@ -2,17 +2,21 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hypostyle::reply::{Answer, CLIENT_FRAME, ReplyGroup, encode_reply, seal_tree};
+use hypostyle::reply::{
+    Answer, CLIENT_FRAME, HINT_FRAME, Incoming, ReplyGroup, TAGGED_FRAME, encode_reply, encode_tagged_reply,
+    seal_tree,
+};
 use hypostyle::transfer::{Telling, TransferMessage, Wanted};
 use hypostyle_app_api::{
     ClientId, Digest, Number, PillarId, Position, ReplicaId, Round, Seq, Timestamp, View,
 };
-use hypostyle_crypto::{Domain, Entry, Identity, Seal, Signer, SigningKey};
+use hypostyle_crypto::{Domain, Entry, Identity, MacKey, Seal, Signer, SigningKey};
 use hypostyle_pillars::Leaders;
 use hypostyle_pillars::message::{
     BodyBuilder, Bundle, FrameLimits, Kind, Leave, NewViewContent, Nonce, PeerFrame, Prepared, Recover,
     Request, RequestLimits, Statement, Status, ViewChangeContent, WantedBody, encode_request,
 };
+use zeroize::Zeroizing;
 
 use super::*;
 
@@ -25,8 +29,12 @@ const SOME: Digest = Digest([7; 32]);
 #[test]
 fn every_frame_that_is_decoded_has_fields() {
     let unknown = |what: &str| what.starts_with("unknown");
-    let mut types = BTreeSet::from([Type::Reply]);
+    let mut types = BTreeSet::new();
     for kind in 0..=u8::MAX {
+        let to_client = Incoming::decode(&Bytes::from(vec![kind]));
+        let known = !to_client.is_err_and(|what| what.contains("unknown type"));
+        assert_eq!(Type::to_client(&[kind]).is_some(), known, "type byte {kind}");
+        types.extend(Type::to_client(&[kind]));
         for second in 0..=u8::MAX {
             let payload = Bytes::from(vec![kind, second]);
             let known = match PeerFrame::decode(&payload, &limits()) {
@@ -51,7 +59,10 @@ fn the_fields_of_every_message_are_where_its_encoder_puts_them() {
     for (message, names) in FIELDS {
         let payload = samples.iter().find(|(kind, _)| kind == message).map(|(_, payload)| payload);
         let payload = payload.unwrap_or_else(|| panic!("no sample of {message:?}"));
-        if *message != Type::Reply {
+        if [Type::Reply, Type::TaggedReply, Type::Hint].contains(message) {
+            assert_eq!(Type::to_client(payload), Some(*message));
+            assert!(Incoming::decode(payload).is_ok(), "{message:?}");
+        } else {
             assert_eq!(Type::between_replicas(payload), Some(*message));
             assert!(PeerFrame::decode(payload, &limits()).is_ok(), "{message:?}");
         }
@@ -102,6 +113,8 @@ fn samples() -> Vec<(Type, Bytes)> {
         (Type::ViewChange, framed(PeerFrame::VIEW_CHANGE, view_change().bytes())),
         (Type::Recover, framed(PeerFrame::RECOVER, recover.bytes())),
         (Type::Reply, reply()),
+        (Type::TaggedReply, tagged_reply()),
+        (Type::Hint, framed(HINT_FRAME, &[3; 8])),
     ];
     let named = (0..3).map(|id| (ReplicaId(id), SOME)).collect();
     let new_view = NewViewContent::new(ReplicaId(2), PILLAR, View(1), named);
@@ -149,13 +162,20 @@ fn view_change() -> hypostyle_pillars::message::ViewChange {
     content.seal(seal(entry))
 }
 
+fn group(client: u32) -> ReplyGroup {
+    let mut group = ReplyGroup::new(ME, PILLAR, View(1), ClientId(client));
+    let result = [5; 100];
+    group.push(&Answer::result(Number(1), &SOME, &result), Some(Bytes::copy_from_slice(&result)));
+    group
+}
+
+fn tagged_reply() -> Bytes {
+    let mut bytes = vec![TAGGED_FRAME];
+    encode_tagged_reply(&group(1), &MacKey::new(Zeroizing::new([4; 32])), &mut bytes);
+    bytes.into()
+}
+
 fn reply() -> Bytes {
-    let group = |client: u32| {
-        let mut group = ReplyGroup::new(ME, PILLAR, View(1), ClientId(client));
-        let result = [5; 100];
-        group.push(&Answer::result(Number(1), &SOME, &result), Some(Bytes::copy_from_slice(&result)));
-        group
-    };
     let groups = [group(0), group(1)];
     let tree = seal_tree(&groups);
     let other = Entry::Bundle { pillar: PILLAR, digest: SOME };

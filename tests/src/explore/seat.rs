@@ -188,7 +188,12 @@ impl Seat {
         while let Some((_, numbers)) = self.decided.get(&Seq(self.executed.0 + 1)) {
             self.executed.0 += 1;
             let floor = numbers.iter().max().map(|number| (hypostyle_app_api::ClientId(0), *number));
-            let executed = Executed { seq: self.executed, floors: floor.into_iter().collect(), past: vec![] };
+            let executed = Executed {
+                seq: self.executed,
+                floors: floor.into_iter().collect(),
+                past: vec![],
+                far: vec![],
+            };
             self.step(book, Input::Executed(executed));
         }
     }

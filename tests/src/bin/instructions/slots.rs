@@ -51,7 +51,10 @@ impl Cluster {
             }
         }
         for id in 0..REPLICAS {
-            self.step(ReplicaId(id), Input::Executed(Executed { seq, floors: [].into(), past: vec![] }));
+            self.step(
+                ReplicaId(id),
+                Input::Executed(Executed { seq, floors: [].into(), past: vec![], far: vec![] }),
+            );
         }
     }
 
