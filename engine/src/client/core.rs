@@ -199,7 +199,7 @@ impl ClientCore {
         if request.floor() > self.floor() {
             return Err(NotSent::WindowFull { window: self.settings.client_window });
         }
-        self.launch(now, &request);
+        self.launch(now, request);
         self.transmit_first(first, out);
         Ok(first)
     }
@@ -285,18 +285,18 @@ impl ClientCore {
         Ok(())
     }
 
-    fn launch(&mut self, now: Instant, request: &Request) {
-        let first = request.first();
+    fn launch(&mut self, now: Instant, request: Request) {
+        let (first, count) = (request.first(), request.count());
         let mut in_flight = Some(InFlight {
-            request: request.clone(),
             digest: short_digest(&request.digest()),
+            request,
             pillar: self.settings.pillar(self.client, first),
-            open: request.count(),
+            open: count,
             submitted: now,
             sent: now,
             level: 0,
         });
-        for offset in 0..request.count() {
+        for offset in 0..count {
             self.operations.push(Operation {
                 open: true,
                 waits_for_whole: false,
@@ -305,7 +305,7 @@ impl ClientCore {
                 request: in_flight.take(),
             });
         }
-        self.open += usize::from(request.count());
+        self.open += usize::from(count);
         self.prune();
         self.schedule.push(0, Entry { first, at: now });
     }

@@ -24,7 +24,7 @@ pub use bundle::{Bundle, SealedBundle};
 pub use new_view::{NewView, NewViewContent};
 pub use reader::Reader;
 pub use recover::{Nonce, RECOVER_BYTES_MAX, RECOVER_SPACING, Recover};
-pub use request::{Request, RequestLimits, encode_request, encode_tagged_request};
+pub use request::{Request, RequestLimits, Wish, encode_request};
 pub use statement::{BUNDLE_MAX, Kind, STATEMENT_BYTES, Statement};
 pub use status::{STATUS_WANTED_MAX, Status, WantedBody};
 pub use view_change::{Leave, Prepared, ViewChange, ViewChangeContent};

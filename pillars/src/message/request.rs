@@ -152,10 +152,82 @@ impl Signed for Request {
     }
 }
 
-/// Encodes and signs a request of `client`.
+/// What a client asks for, and under which numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// Who asks.
+    pub client: ClientId,
+    /// The first operation's number.
+    pub first: Number,
+    /// What is acknowledged.
+    pub floor: Number,
+    /// The operations.
+    pub operations: &'a [&'a [u8]],
+}
+
+impl Wish<'_> {
+    /// The request, signed.
+    ///
+    /// # Panics
+    /// When there are more than 65,535 operations or one is longer than 4 GiB: callers check against the configuration.
+    #[must_use]
+    pub fn sign(&self, identity: &Identity) -> Request {
+        let content = self.encode(identity.suite().signature_len());
+        let header = self.header(&content, true);
+        Request { bytes: signed(content, &header.digest, identity), header }
+    }
+
+    /// The request with a tag for each of the `sessions` with the replicas, in their order; where there is none, that
+    /// replica has to take others' word.
+    ///
+    /// # Panics
+    /// As [`Wish::sign`]; and when there are more than 4,095 sessions.
+    #[must_use]
+    pub fn tag<'a>(&self, sessions: impl ExactSizeIterator<Item = Option<&'a Session>>) -> Request {
+        let length = sessions.len() * TAG_LEN;
+        let mut bytes = self.encode(length);
+        let header = self.header(&bytes, false);
+        bytes.push(TAGS);
+        bytes.extend_from_slice(&u16::try_from(length).expect("tags fit 16 bits").to_le_bytes());
+        for session in sessions {
+            let tag = session.map_or([0; TAG_LEN], |session| session.requests.tag(&header.digest));
+            bytes.extend_from_slice(&tag);
+        }
+        Request { bytes: bytes.into(), header }
+    }
+
+    /// All before the authenticator, in memory that also holds one of this length.
+    fn encode(&self, authenticator: usize) -> Vec<u8> {
+        let length: usize = self.operations.iter().map(|o| 4 + o.len()).sum();
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + length + AUTHENTICATOR_BYTES + authenticator);
+        bytes.extend_from_slice(&self.client.0.to_le_bytes());
+        bytes.extend_from_slice(&self.first.0.to_le_bytes());
+        bytes.extend_from_slice(&self.floor.0.to_le_bytes());
+        bytes.push(0);
+        bytes.extend_from_slice(&self.count().to_le_bytes());
+        for operation in self.operations {
+            let length = u32::try_from(operation.len()).expect("operation fits 32 bits");
+            bytes.extend_from_slice(&length.to_le_bytes());
+            bytes.extend_from_slice(operation);
+        }
+        bytes
+    }
+
+    fn count(&self) -> u16 {
+        u16::try_from(self.operations.len()).expect("operations fit 16 bits")
+    }
+
+    fn header(&self, content: &[u8], is_signed: bool) -> Header {
+        let Self { client, first, floor, .. } = *self;
+        let (count, digest, signed) = (self.count(), sha256(&[content]), content.len());
+        Header { client, first, floor, count, digest, signed, is_signed }
+    }
+}
+
+/// [`Wish::sign`], as bytes.
 ///
 /// # Panics
-/// When there are more than 65,535 operations or one is longer than 4 GiB: callers check against the configuration.
+/// As [`Wish::sign`].
 #[must_use]
 pub fn encode_request(
     identity: &Identity,
@@ -164,57 +236,7 @@ pub fn encode_request(
     floor: Number,
     operations: &[&[u8]],
 ) -> Bytes {
-    let content = encode_content(client, (first, floor), operations, identity.suite().signature_len());
-    let digest = sha256(&[&content]);
-    signed(content, &digest, identity)
-}
-
-/// Encodes a request of `client` with a tag for each of its `sessions` with the replicas, in their order; where it has none,
-/// that replica has to take others' word.
-///
-/// # Panics
-/// As [`encode_request`]; and when there are more than 4,095 sessions.
-#[must_use]
-pub fn encode_tagged_request<'a>(
-    sessions: impl ExactSizeIterator<Item = Option<&'a Session>>,
-    client: ClientId,
-    first: Number,
-    floor: Number,
-    operations: &[&[u8]],
-) -> Bytes {
-    let length = sessions.len() * TAG_LEN;
-    let mut bytes = encode_content(client, (first, floor), operations, length);
-    let digest = sha256(&[&bytes]);
-    bytes.push(TAGS);
-    bytes.extend_from_slice(&u16::try_from(length).expect("tags fit 16 bits").to_le_bytes());
-    for session in sessions {
-        let tag = session.map_or([0; TAG_LEN], |session| session.requests.tag(&digest));
-        bytes.extend_from_slice(&tag);
-    }
-    Bytes::from(bytes)
-}
-
-/// All before the authenticator, in memory that also holds one of this length.
-fn encode_content(
-    client: ClientId,
-    (first, floor): (Number, Number),
-    operations: &[&[u8]],
-    authenticator: usize,
-) -> Vec<u8> {
-    let length: usize = operations.iter().map(|o| 4 + o.len()).sum();
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + length + AUTHENTICATOR_BYTES + authenticator);
-    bytes.extend_from_slice(&client.0.to_le_bytes());
-    bytes.extend_from_slice(&first.0.to_le_bytes());
-    bytes.extend_from_slice(&floor.0.to_le_bytes());
-    bytes.push(0);
-    bytes.extend_from_slice(&u16::try_from(operations.len()).expect("operations fit 16 bits").to_le_bytes());
-    for operation in operations {
-        bytes.extend_from_slice(
-            &u32::try_from(operation.len()).expect("operation fits 32 bits").to_le_bytes(),
-        );
-        bytes.extend_from_slice(operation);
-    }
-    bytes
+    Wish { client, first, floor, operations }.sign(identity).bytes
 }
 
 fn signed(mut content: Vec<u8>, digest: &Digest, identity: &Identity) -> Bytes {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use hypostyle::client::{ClientSettings, encode_request};
 use hypostyle::reply::{CLIENT_FRAME, Incoming};
 use hypostyle_app_api::{ClientId, Digest, Number, PillarId, ReplicaId, View};
-use hypostyle_crypto::{Identity, Session, TAG_LEN, sha256};
-use hypostyle_pillars::message::encode_tagged_request;
+use hypostyle_crypto::{Identity, Session};
+use hypostyle_pillars::message::Wish;
 use hypostyle_pillars::primary;
 
 use crate::sim::Random;
@@ -115,13 +115,6 @@ pub struct ClientAct {
 
 /// Frames it remembers.
 const OLD_MAX: usize = 64;
-/// The authenticator of a signed request beside the signature: its kind and length.
-const AUTHENTICATOR_BYTES: usize = 3;
-
-/// What an encoded request is known by, given the length of its signature or tags.
-fn digest_of(request: &[u8], authenticator: usize) -> Digest {
-    sha256(&[&request[..request.len() - authenticator - AUTHENTICATOR_BYTES]])
-}
 
 impl HostileClient {
     /// A client that has sent nothing yet.
@@ -332,9 +325,10 @@ impl HostileClient {
         let floor = Number(self.floor(first, 1));
         let too_many = vec![&[1][..]; usize::from(self.settings.request_operations) + 1];
         let operations = if self.random.chance(300) { too_many } else { vec![&long[..]] };
-        let request = encode_request(identity, self.id, Number(first), floor, &operations);
-        self.act.signed.push((Number(first), digest_of(&request, identity.suite().signature_len())));
-        self.send_all(self.pillar(first), &framed(&request));
+        let wish = Wish { client: self.id, first: Number(first), floor, operations: &operations };
+        let request = wish.sign(identity);
+        self.act.signed.push((Number(first), request.digest()));
+        self.send_all(self.pillar(first), &framed(request.bytes()));
     }
 
     fn ask_again(&mut self, identity: &Identity) {
@@ -394,9 +388,10 @@ impl HostileClient {
         }
         let operations: Vec<_> = (0..count).map(|_| Service::operation(&mut self.random)).collect();
         let operations: Vec<&[u8]> = operations.iter().map(Vec::as_slice).collect();
-        let request = encode_request(identity, self.id, Number(first), Number(floor), &operations);
-        self.act.signed.push((Number(first), digest_of(&request, identity.suite().signature_len())));
-        framed(&request)
+        let (client, first, floor) = (self.id, Number(first), Number(floor));
+        let request = Wish { client, first, floor, operations: &operations }.sign(identity);
+        self.act.signed.push((first, request.digest()));
+        framed(request.bytes())
     }
 
     /// A frame with a request whose tags hold at the replicas that `holds` picks.
@@ -414,11 +409,10 @@ impl HostileClient {
         let session = |replica| self.sessions.get(&(replica, pillar)).map(|sessions| &sessions[age]);
         let sessions: Vec<_> =
             self.replicas().map(|replica| session(replica).filter(|_| holds(replica))).collect();
-        let request =
-            encode_tagged_request(sessions.into_iter(), self.id, Number(first), Number(floor), &operations);
-        let tags = usize::from(self.settings.replicas) * TAG_LEN;
-        self.act.signed.push((Number(first), digest_of(&request, tags)));
-        framed(&request)
+        let (client, first, floor) = (self.id, Number(first), Number(floor));
+        let request = Wish { client, first, floor, operations: &operations }.tag(sessions.into_iter());
+        self.act.signed.push((first, request.digest()));
+        framed(request.bytes())
     }
 
     /// A new request with tags, if there are any here, to its primary.

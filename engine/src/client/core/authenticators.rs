@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hypostyle_app_api::{Digest, Instant, Number, PillarId, ReplicaId};
 use hypostyle_crypto::{Refused, Session, Signer, Verified};
-use hypostyle_pillars::message::{encode_request, encode_tagged_request};
+use hypostyle_pillars::message::Wish;
 
 use super::ClientCore;
 use crate::client::error::NotSent;
@@ -47,11 +47,14 @@ impl ClientCore {
             return Err(NotSent::TooLarge { size, max: self.settings.request_max });
         }
         let pillar = self.settings.pillar(self.client, first);
-        let bytes = match self.sessions(now, pillar) {
-            Some(sessions) => encode_tagged_request(sessions, self.client, first, floor, operations),
-            None => encode_request(&self.identity, self.client, first, floor, operations),
+        let wish = Wish { client: self.client, first, floor, operations };
+        let request = match self.sessions(now, pillar) {
+            Some(sessions) => wish.tag(sessions),
+            None => wish.sign(&self.identity),
         };
-        self.submit_signed(now, bytes, out)
+        self.launch(now, request);
+        self.transmit_first(first, out);
+        Ok(first)
     }
 
     /// The sessions with all replicas for a pillar, if tags will do: the primary takes them, and enough others can check

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hypostyle_app_api::{ClientId, Number, PillarId, ReplicaId, View};
 use hypostyle_crypto::{MacKey, Session};
 use hypostyle_pillars::Rejected;
-use hypostyle_pillars::message::{PeerFrame, encode_tagged_request};
+use hypostyle_pillars::message::{PeerFrame, Wish};
 use zeroize::Zeroizing;
 
 use super::clients::Journal;
@@ -40,12 +40,16 @@ fn cluster() -> Stepped<Journal> {
     cluster
 }
 
+fn wish(client: u32, first: u64) -> Wish<'static> {
+    Wish { client: ClientId(client), first: Number(first), floor: Number(0), operations: &[b"op"] }
+}
+
 /// A request with tags that hold at these replicas.
 fn tagged(client: u32, number: u64, at: &[u16]) -> Bytes {
     let sessions: Vec<_> =
         (0..4).map(|replica| at.contains(&replica).then(|| session(client, replica, 1))).collect();
     let sessions = sessions.iter().map(Option::as_ref);
-    encode_tagged_request(sessions, ClientId(client), Number(number), Number(0), &[b"op"])
+    wish(client, number).tag(sessions).bytes().clone()
 }
 
 const ALL: [u16; 4] = [0, 1, 2, 3];
@@ -179,7 +183,7 @@ fn backups_and_peers_take_no_tagged_request() {
 fn a_tag_that_does_not_hold_at_the_primary_is_answered_with_a_hint() {
     let mut cluster = cluster();
     assert_eq!(hints(&mut cluster, 0, &tagged(0, 1, &[1, 2, 3])), [0]);
-    let anothers = encode_tagged_request([None; 4].into_iter(), ClientId(1), Number(1), Number(0), &[b"op"]);
+    let anothers = wish(1, 1).tag([None; 4].into_iter()).bytes().clone();
     assert_eq!(hints(&mut cluster, 0, &anothers), [0u16; 0], "whose connection it isn't");
     cluster.run();
     cluster.assert_executed(&ALL, 0);
