@@ -50,9 +50,14 @@ impl Batches {
 
     /// When the next batch may be cut: at once when it is full, else after `batch_delay`.
     pub(crate) fn due(&self, config: &Config) -> Option<Instant> {
-        let (since, batch) = self.batches.front()?;
-        let full = self.batches.len() > 1 || batch.operation_count() >= config.batch_max;
-        Some(if full { *since } else { *since + config.batch_delay })
+        let (since, _) = self.batches.front()?;
+        Some(if self.is_full(config) { *since } else { *since + config.batch_delay })
+    }
+
+    /// Whether the next batch has no room for more.
+    pub(crate) fn is_full(&self, config: &Config) -> bool {
+        let full = |(_, batch): &(Instant, BodyBuilder)| batch.operation_count() >= config.batch_max;
+        self.batches.len() > 1 || self.batches.front().is_some_and(full)
     }
 
     /// Takes out everything.

@@ -63,10 +63,21 @@ impl Pillar {
         }
     }
 
-    /// When the next batch may be cut.
+    /// When the next batch may be cut. While its proposal would have to wait for the signer only a full one is: what isn't
+    /// full gathers meanwhile.
     pub(super) fn batch_due(&self) -> Option<Instant> {
+        if self.is_proposing() && !self.batches.is_full(&self.config) {
+            return None;
+        }
         let passed = self.passed.since().map(|since| since + self.config.batch_delay);
         passed.into_iter().chain(self.batches.due(&self.config)).min()
+    }
+
+    /// Whether the own last proposal is still being signed.
+    fn is_proposing(&self) -> bool {
+        let slot = self.log.get(self.proposed).filter(|slot| !slot.is_decided());
+        let proposal = slot.and_then(|slot| slot.proposal.as_ref()).filter(|p| p.view == self.view);
+        self.proposed > self.forgotten_to && proposal.is_some_and(|proposal| proposal.bundle.is_none())
     }
 
     /// The next batch. One whose clients have all acknowledged beyond it since would execute nothing.
@@ -366,7 +377,8 @@ impl Pillar {
         while let Some(seq) = self.next_proposal() {
             let owed = self.may_be_empty(seq) && !bug!(Bug::EmptySlotsNotProposed);
             // What waits fills an owed slot before an empty body does, even if the batch isn't due.
-            let due = self.batch_due().is_some_and(|due| owed || due <= now.instant);
+            let waits = !(self.batches.is_empty() && self.passed.is_empty());
+            let due = waits && (owed || self.batch_due().is_some_and(|due| due <= now.instant));
             let body = match self.cut_recovers(now).or_else(|| due.then(|| self.cut(now)).flatten()) {
                 Some(body) => Arc::new(body),
                 None if owed => Arc::clone(&self.empty),

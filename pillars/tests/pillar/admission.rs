@@ -145,7 +145,9 @@ fn a_client_that_acknowledges_what_was_not_executed_lines_up_no_more_than_others
     let most = 2 * u64::from(cluster.config.client_window) + cluster.config.pipeline;
     let mut submit = |number: u64| {
         let request = cluster.keys.decoded(&cluster.keys.request(1, number, number - 1, &[b"x"]));
-        cluster.submit(0, request)
+        let verdict = cluster.submit(0, request);
+        cluster.seal(ReplicaId(0));
+        verdict
     };
     assert!((1..=most).all(|number| submit(number) == Admission::Verify));
     assert_eq!(submit(most + 1), Admission::Drop(Rejected::Full));

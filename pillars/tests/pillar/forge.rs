@@ -130,3 +130,11 @@ pub(crate) fn says(cluster: &Cluster, envelope: &crate::cluster::Envelope, kind:
     let Ok(PeerFrame::Message(Message::Bundle(bundle))) = frame else { return false };
     bundle.statements().iter().any(|statement| statement.kind == kind)
 }
+
+/// Requests to replica 0, each in a slot of its own as far as the pipeline has room: one is sealed before the next comes.
+pub(crate) fn submit_apart(cluster: &mut Cluster, numbers: std::ops::RangeInclusive<u64>) {
+    for number in numbers {
+        cluster.submit(0, cluster.keys.lone(0, number));
+        cluster.seal(ReplicaId(0));
+    }
+}

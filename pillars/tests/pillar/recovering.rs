@@ -6,7 +6,7 @@ use hypostyle_pillars::{Admission, Demand, Input, Rejected, Source};
 
 use crate::cluster::{Cluster, Envelope};
 use crate::fixture::{MS, config, frame};
-use crate::forge::{bare, change_frame, new_view, new_view_frame, says};
+use crate::forge::{bare, change_frame, new_view, new_view_frame, says, submit_apart};
 
 fn ask(cluster: &mut Cluster, from: u16, to: u16, recover: &Recover) {
     let pillar = recover.replica().0 % cluster.config.pillars;
@@ -61,9 +61,7 @@ fn a_recover_at_a_backup_is_owed_and_passed_on() {
 #[test]
 fn it_goes_before_the_requests_that_wait() {
     let mut cluster = Cluster::new(config(4, 1));
-    for number in 1..=9 {
-        cluster.submit(0, cluster.keys.lone(0, number));
-    }
+    submit_apart(&mut cluster, 1..=9);
     let recover = cluster.keys.recover(3, 1, 7);
     ask(&mut cluster, 3, 0, &recover);
     cluster.run();
@@ -164,6 +162,7 @@ fn a_silent_replica_follows_and_says_nothing() {
         let primary =
             (0..2).find(|p| cluster.pillar(0, *p).config().orders(request.client(), request.first()));
         cluster.submit(primary.unwrap(), request);
+        cluster.seal(ReplicaId(primary.unwrap()));
     }
     cluster.settle();
     for at in 0..4 {
@@ -191,9 +190,7 @@ fn what_was_accepted_in_silence_is_said_afterwards() {
     let mut cluster = Cluster::new(config(4, 1));
     cluster.down.insert(ReplicaId(2));
     cluster.step(ReplicaId(3), PillarId(0), Input::Voting(false));
-    for number in 1..=4 {
-        cluster.submit(0, cluster.keys.lone(0, number));
-    }
+    submit_apart(&mut cluster, 1..=4);
     cluster.run();
     assert_eq!(cluster.frontier(0, 0), 0);
     cluster.step(ReplicaId(3), PillarId(0), Input::Voting(true));
@@ -207,9 +204,7 @@ fn what_was_accepted_in_silence_is_said_afterwards() {
 fn a_checkpoint_taken_in_silence_is_stated_afterwards() {
     let mut cluster = Cluster::new(config(4, 1));
     cluster.step(ReplicaId(3), PillarId(0), Input::Voting(false));
-    for number in 1..=4 {
-        cluster.submit(0, cluster.keys.lone(0, number));
-    }
+    submit_apart(&mut cluster, 1..=4);
     // Nobody hears replica 2's Checkpoint.
     cluster.run_without(|cluster, envelope| {
         let round = cluster.pillar(0, 0).progress().decided;
@@ -228,9 +223,7 @@ fn a_checkpoint_taken_in_silence_is_stated_afterwards() {
 fn a_recovered_replica_says_nothing_of_what_it_may_have_voted_on() {
     let mut cluster = Cluster::new(config(4, 1));
     cluster.step(ReplicaId(3), PillarId(0), Input::Voting(false));
-    for number in 1..=4 {
-        cluster.submit(0, cluster.keys.lone(0, number));
-    }
+    submit_apart(&mut cluster, 1..=4);
     let for_others = |cluster: &Cluster, envelope: &Envelope| {
         envelope.to != ReplicaId(3) && says(cluster, envelope, Kind::Checkpoint)
     };
