@@ -90,9 +90,6 @@ pub struct Pillar {
     incarnations: Box<[u64]>,
 }
 
-/// Bodies up to this many bytes are copied: a quarter of the buffer that they are read into.
-const SHORT_BODY: usize = 16 << 10;
-
 /// Where a pillar stands, for `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
@@ -161,11 +158,10 @@ impl Pillar {
         match input {
             Input::Message(message) => match message.into_inner() {
                 Message::Request(request) => self.on_request(now, None, request, out),
-                // A long one stays in the buffer it was read into; hundreds of short ones would each pin one.
-                Message::Body(body) if body.bytes().len() <= SHORT_BODY => {
-                    self.on_body(now, Arc::new(body.compact()), out);
+                Message::Body(body) => {
+                    self.doubts.remove(&body.digest());
+                    self.on_body(now, body, out);
                 }
-                Message::Body(body) => self.on_body(now, Arc::new(body), out),
                 Message::Recover(recover) => self.on_recover(now, recover, out),
                 // What this replica has said it learns from its signer only.
                 Message::Bundle(bundle) if bundle.signer() == self.config.me => {}

@@ -305,7 +305,7 @@ impl Pillar {
             let gathers = self.leads() && !self.doubts.contains_key(&body.digest());
             for request in body.requests() {
                 let request = body.request(request);
-                if gathers && !request.is_signed() && self.takes(&request) {
+                if gathers && !request.is_signed() && self.takes(&request) && self.has_room(None, &request) {
                     self.gather(now, None, &request);
                 } else {
                     self.expect(request);

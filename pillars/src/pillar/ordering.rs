@@ -15,6 +15,9 @@ use crate::slot::{Proposal, Slot, Stage};
 use crate::votes::{Cast, Vote};
 use crate::{Rejected, clients::Known};
 
+/// Bodies up to this many bytes are copied: a quarter of the buffer that they are read into.
+const SHORT_BODY: usize = 16 << 10;
+
 impl Pillar {
     /// A client's verified request, from itself or passed on by a backup: the primary gathers it, a backup passes it on and
     /// expects it to be served.
@@ -118,20 +121,25 @@ impl Pillar {
         body.requests().iter().for_each(|r| self.expect(body.request(r)));
     }
 
-    /// Whatever is decided or proposed in a slot that is kept is taken up.
+    /// Whatever is decided or proposed in a slot that is kept is taken up: but nothing of a body that is in doubt, for
+    /// nobody may have asked for what is in it.
     pub(super) fn take_all_held(&mut self) {
         for seq in (self.log.first().0..=self.log.end().0).map(Seq) {
-            if let Some(slot) = self.log.get(seq)
-                && let Some(body) =
-                    slot.body.as_ref().filter(|_| slot.is_decided() || slot.proposal.is_some())
-            {
+            let Some(slot) = self.log.get(seq) else { continue };
+            let Some(body) = &slot.body else { continue };
+            let certain = slot.is_decided() || seq <= self.views.chosen_to();
+            let proposed = slot.proposal.is_some() && !self.doubts.contains_key(&body.digest());
+            if certain || proposed {
                 self.clients.take_all(body.requests());
             }
         }
     }
 
     /// A valid body, asked for or sent ahead of its proposal.
-    pub(super) fn on_body(&mut self, now: Now, body: Arc<Body>, out: &mut Vec<Output>) {
+    pub(super) fn on_body(&mut self, now: Now, body: Body, out: &mut Vec<Output>) {
+        // A long one stays in the buffer it was read into; hundreds of short ones would each pin one.
+        let short = body.bytes().len() <= SHORT_BODY;
+        let body = Arc::new(if short { body.compact() } else { body });
         if !requests_belong(&body, &self.config) {
             return;
         }

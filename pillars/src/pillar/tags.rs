@@ -1,8 +1,6 @@
 //! Requests with tags instead of signatures: each replica can check its own tag only, so a backup may have to take the word
 //! of f+1 others for a body, and a client can stop a slot whose tags hold at its primary alone.
 
-use std::sync::Arc;
-
 use hypostyle_app_api::{ClientId, Digest, Now, Number, Seq};
 use hypostyle_crypto::Unsure;
 use hypostyle_probe::mark;
@@ -28,7 +26,7 @@ impl Pillar {
         let doubts = refs.map(|r| Doubt { client: r.client, first: r.first, digest: r.digest }).collect();
         mark!("a body whose tags this replica can't check");
         self.doubts.insert(body.digest(), doubts);
-        self.on_body(now, Arc::new(body), out);
+        self.on_body(now, body, out);
         self.forget_doubts();
     }
 
@@ -39,8 +37,8 @@ impl Pillar {
         }
         let (log, early) = (&self.log, &self.early);
         let kept = |digest: &Digest| {
-            let mut open = (log.first().0..=log.end().0).filter_map(|seq| log.get(Seq(seq)));
-            open.any(|slot| !slot.is_decided() && slot.held(*digest).is_some())
+            let mut slots = (log.first().0..=log.end().0).filter_map(|seq| log.get(Seq(seq)));
+            slots.any(|slot| slot.held(*digest).is_some())
                 || early.iter().any(|(_, body)| body.digest() == *digest)
         };
         self.doubts.retain(|digest, _| kept(digest));

@@ -59,8 +59,6 @@ pub enum Bug {
     StalledTellsNobody,
     /// A recovering replica votes as soon as its Recover is executed.
     RecoversTooSoon,
-    /// What a replica declared before it lost its memory still counts.
-    VoidViewChangesCount,
     /// A replica that lost its memory votes at once.
     RecoversUnasked,
     /// A Recover makes nobody owe slots.
@@ -73,7 +71,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every seeded bug.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 33] = [
         Self::VoteCountedTwice,
         Self::PrimaryCountsAsPreparer,
         Self::CommitQuorumShort,
@@ -103,7 +101,6 @@ impl Bug {
         Self::OneReplyTrusted,
         Self::StalledTellsNobody,
         Self::RecoversTooSoon,
-        Self::VoidViewChangesCount,
         Self::RecoversUnasked,
         Self::RecoveryNotOwed,
         Self::SlotsNeverForgotten,
@@ -143,7 +140,6 @@ impl Bug {
             Self::OneReplyTrusted => "one-reply-trusted",
             Self::StalledTellsNobody => "stalled-tells-nobody",
             Self::RecoversTooSoon => "recovers-too-soon",
-            Self::VoidViewChangesCount => "void-view-changes-count",
             Self::RecoversUnasked => "recovers-unasked",
             Self::RecoveryNotOwed => "recovery-not-owed",
             Self::SlotsNeverForgotten => "slots-never-forgotten",

@@ -6,7 +6,7 @@ use hypostyle_app_api::{Digest, Instant, Number, PillarId, ReplicaId};
 use hypostyle_crypto::{Refused, Session, Signer, Verified};
 use hypostyle_pillars::message::Wish;
 
-use super::ClientCore;
+use super::{ClientCore, InFlight};
 use crate::client::error::NotSent;
 use crate::client::output::ClientOutput;
 use crate::reply::ReplyMessage;
@@ -103,9 +103,11 @@ impl ClientCore {
     ) {
         let Some(link) = self.link(replica, pillar).filter(|_| self.settings.tags) else { return };
         self.links[link].signs_until = Some(now + SIGNS_FOR);
-        self.sign(first);
-        if let Some(request) = self.request(first).filter(|request| request.pillar == pillar) {
-            self.transmit(request, replica, out);
+        // What is signed was sent so, and is sent again in its time.
+        let tagged = |request: &&InFlight| request.pillar == pillar && !request.request.is_signed();
+        if self.request(first).filter(tagged).is_some() {
+            self.sign(first);
+            self.request(first).into_iter().for_each(|request| self.transmit(request, replica, out));
         }
     }
 

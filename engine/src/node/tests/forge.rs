@@ -12,7 +12,7 @@ use super::harness::Frame;
 pub(super) const PILLAR: PillarId = PillarId(0);
 
 const LIMITS: RequestLimits =
-    RequestLimits { clients: 2, request_operations: 1, request_max: 4096, tags: None };
+    RequestLimits { clients: 2, request_operations: 1, request_max: 4096, tags: Some(4) };
 
 pub(super) fn body(requests: &[Bytes]) -> Body {
     let mut builder = BodyBuilder::new();

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use hypostyle_app_api::{ClientId, Number, PillarId, ReplicaId, View};
 use hypostyle_crypto::{MacKey, Session};
 use hypostyle_pillars::Rejected;
-use hypostyle_pillars::message::{PeerFrame, Wish};
+use hypostyle_pillars::message::{Kind, PeerFrame, Statement, Wish};
 use zeroize::Zeroizing;
 
 use super::clients::Journal;
+use super::forge::{body, bundle, frame, statement};
 use super::harness::{Frame, Stepped};
 use crate::config::{ClientAuth, ClusterConfig};
 
@@ -219,4 +220,37 @@ fn a_new_primary_proposes_again_what_it_checked() {
     time_out(&mut cluster, |frame| frame.from == first || frame.to == first);
     assert_eq!(view(&cluster, 1), Some(View(1)));
     cluster.assert_executed(&[1, 2, 3], 1);
+}
+
+/// Found by a reviewer: what a Byzantine primary made up, floors and all, was taken for a client's word by whoever entered its
+/// view, and the client was never heard again.
+#[test]
+fn what_nobody_asked_for_says_nothing_about_a_client() {
+    let mut cluster = cluster();
+    let first = ReplicaId(0);
+    let is_new_view = |frame: &Frame| frame.payload[0] == PeerFrame::NEW_VIEW;
+    (1..4).for_each(|to| {
+        let request = cluster.request(0, 1, 0, "op");
+        cluster.submit(0, to, &request);
+    });
+    time_out(&mut cluster, |frame| frame.from == first || is_new_view(frame));
+    assert_eq!((view(&cluster, 1), view(&cluster, 2)), (Some(View(1)), None));
+    // Replica 1 leads view 1, and proposes there in advance what client 1 never said.
+    let wish =
+        Wish { client: ClientId(1), first: Number(1 << 63), floor: Number(1 << 62), operations: &[b"x"] };
+    let forged = body(&[wish.tag([None; 4].into_iter()).bytes().clone()]);
+    let statement = Statement { view: View(1), ..statement(Kind::Propose, 3, forged.digest()) };
+    let proposal = bundle(1, cluster.replica(1), &[statement], |_| {});
+    for to in [2, 3] {
+        assert!(cluster.deliver(&frame(1, to, PeerFrame::BUNDLE, &proposal)).is_continue());
+        assert!(cluster.deliver(&frame(1, to, PeerFrame::BODY, forged.bytes())).is_continue());
+    }
+    (0..20).for_each(|_| cluster.pass(T / 4, |frame| frame.from == first));
+    assert!(view(&cluster, 2).is_some());
+    let request = cluster.request(1, 1, 0, "op");
+    for _ in 0..20 {
+        (1..4).for_each(|to| cluster.submit(1, to, &request));
+        cluster.pass(T / 4, |frame| frame.from == first);
+    }
+    assert_eq!(cluster.executed(ReplicaId(2)).0, 2);
 }
