@@ -59,6 +59,8 @@ pub enum Bug {
     StalledTellsNobody,
     /// A recovering replica votes as soon as its Recover is executed.
     RecoversTooSoon,
+    /// A body whose tags this replica can't check is accepted all the same.
+    DoubtsIgnored,
     /// A replica that lost its memory votes at once.
     RecoversUnasked,
     /// A Recover makes nobody owe slots.
@@ -71,7 +73,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every seeded bug.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::VoteCountedTwice,
         Self::PrimaryCountsAsPreparer,
         Self::CommitQuorumShort,
@@ -101,6 +103,7 @@ impl Bug {
         Self::OneReplyTrusted,
         Self::StalledTellsNobody,
         Self::RecoversTooSoon,
+        Self::DoubtsIgnored,
         Self::RecoversUnasked,
         Self::RecoveryNotOwed,
         Self::SlotsNeverForgotten,
@@ -140,6 +143,7 @@ impl Bug {
             Self::OneReplyTrusted => "one-reply-trusted",
             Self::StalledTellsNobody => "stalled-tells-nobody",
             Self::RecoversTooSoon => "recovers-too-soon",
+            Self::DoubtsIgnored => "doubts-ignored",
             Self::RecoversUnasked => "recovers-unasked",
             Self::RecoveryNotOwed => "recovery-not-owed",
             Self::SlotsNeverForgotten => "slots-never-forgotten",

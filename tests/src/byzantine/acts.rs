@@ -27,7 +27,14 @@ impl Byzantine {
         let near = to < self.replicas / 2;
         let keeps = |kept: bool| if kept { Vec::new() } else { vec![now(payload.clone())] };
         match strategy {
-            Strategy::EquivocatingPrimary => self.equivocate(near, payload),
+            Strategy::EquivocatingPrimary if near => vec![now(payload.clone())],
+            Strategy::EquivocatingPrimary => self.propose_other(payload, at_another_time),
+            Strategy::MadeUpRequests => self.propose_other(payload, |bytes| {
+                let fields = Type::Body.fields(bytes).unwrap_or_default();
+                if let Some(made_up) = fields.iter().find(|field| field.name == "operation") {
+                    bytes[made_up.at.start] ^= 1;
+                }
+            }),
             Strategy::Silent => Vec::new(),
             Strategy::SilentToOne => keeps(to == self.victim),
             Strategy::SilentPillar => keeps(pillar == self.pillar),
@@ -106,13 +113,10 @@ impl Byzantine {
         from != self.replicas + self.client && !passed_on()
     }
 
-    /// To the near half the real proposal, to the far half another, and its own votes as each half expects them.
-    fn equivocate(&mut self, near: bool, payload: &Bytes) -> Vec<Sent> {
-        if near {
-            return vec![now(payload.clone())];
-        }
+    /// A changed body in place of a proposed one, and its own votes as whoever gets it expects them.
+    fn propose_other(&mut self, payload: &Bytes, change: impl Fn(&mut [u8])) -> Vec<Sent> {
         if payload.first() == Some(&PeerFrame::BODY) {
-            return vec![now(self.replace(payload))];
+            return vec![now(self.replace(payload, change))];
         }
         self.each(payload, |me, s| {
             let digest = me.instead.get(&s.digest).map_or(s.digest, |(digest, _)| *digest);
@@ -120,14 +124,13 @@ impl Byzantine {
         })
     }
 
-    /// The same requests at another time.
-    fn replace(&mut self, payload: &Bytes) -> Bytes {
+    fn replace(&mut self, payload: &Bytes, change: impl Fn(&mut [u8])) -> Bytes {
         let Ok(body) = Body::decode(payload.slice(1..), &self.limits) else { return payload.clone() };
         if let Some((_, bytes)) = self.instead.get(&body.digest()) {
             return bytes.clone();
         }
         let mut changed = payload.to_vec();
-        changed[1] ^= 1;
+        change(&mut changed);
         let changed = Bytes::from(changed);
         let Ok(other) = Body::decode(changed.slice(1..), &self.limits) else { return payload.clone() };
         self.instead.insert(body.digest(), (other.digest(), changed.clone()));
@@ -327,7 +330,7 @@ impl Byzantine {
             && let Ok(body) = Body::decode(payload.slice(1..), &self.limits)
             && !body.is_empty()
         {
-            let changed = self.replace(payload);
+            let changed = self.replace(payload, at_another_time);
             self.spare = self.instead.get(&body.digest()).cloned().filter(|(_, other)| *other == changed);
         }
     }
@@ -356,4 +359,9 @@ fn other(statement: &Statement) -> Statement {
 fn client_of(payload: &Bytes) -> Option<usize> {
     let bytes = payload.get(1..)?.first_chunk()?;
     usize::try_from(u32::from_le_bytes(*bytes)).ok()
+}
+
+/// A body with the same requests at another time.
+fn at_another_time(body: &mut [u8]) {
+    body[1] ^= 1;
 }

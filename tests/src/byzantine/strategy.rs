@@ -31,6 +31,8 @@ pub enum Strategy {
     WrongReplies,
     /// Sends bodies whose requests nobody signed.
     BadBodies,
+    /// As primary proposes requests that it has made up.
+    MadeUpRequests,
     /// Proposes far ahead and leaves gaps.
     SeqGaps,
     /// Votes in views to come.
@@ -83,7 +85,7 @@ pub enum Strategy {
 
 impl Strategy {
     /// Those that any run may draw; one that hoards has runs of its own.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::EquivocatingPrimary,
         Self::Silent,
         Self::SilentToOne,
@@ -98,6 +100,7 @@ impl Strategy {
         Self::StaleReplays,
         Self::WrongReplies,
         Self::BadBodies,
+        Self::MadeUpRequests,
         Self::SeqGaps,
         Self::FarViews,
         Self::PrimaryPrepares,

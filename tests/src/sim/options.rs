@@ -176,7 +176,13 @@ impl Options {
         // Of chance of its own: a seed that draws none runs as it did before there were any.
         let mut own = Random::new(random.clone().number() ^ RESCUES);
         let mut lean = Random::new(random.clone().number() ^ LEAN);
-        let tags = Random::new(random.clone().number() ^ TAGS).chance(TAGS_PERMILLE);
+        let mut tagging = Random::new(random.clone().number() ^ TAGS);
+        let tags = tagging.chance(TAGS_PERMILLE);
+        let mut byzantine = byzantine;
+        // Where only signatures are, nobody takes them for a moment.
+        if let Some((_, behaviour)) = byzantine.first_mut().filter(|_| tags && tagging.chance(300)) {
+            *behaviour = Behaviour::Strategy(Strategy::MadeUpRequests);
+        }
         let mut options = Self {
             replicas,
             pillars,
