@@ -9,11 +9,11 @@ use bytes::Bytes;
 use hypostyle_app_api::{Application, ClientId, Digest, Instant, Now, PillarId, Position, ReplicaId, Round};
 use hypostyle_crypto::{Identity, Keyring, Pool, Session};
 use hypostyle_pillars::message::{FrameLimits, Nonce, PeerFrame};
-use hypostyle_pillars::{Decided, Demand, Evidence, Progress, Source, Target};
+use hypostyle_pillars::{Decided, Evidence, Progress, Source, Target};
 
 use crate::config::{ClusterConfig, Replies};
 use crate::executor::Executor;
-use crate::node::{ExecutorInput, ExecutorReport, Node, NodeOutput, PeerMessage};
+use crate::node::{ExecutorInput, ExecutorReport, Node, NodeOutput, PeerMessage, SiblingInput};
 use crate::order_log::OrderEntry;
 use crate::replica::Seat;
 
@@ -73,8 +73,7 @@ struct Worker {
 }
 
 enum Mail {
-    Demand(Demand),
-    Mark(ClientId),
+    Sibling(SiblingInput),
     Report(ExecutorReport),
 }
 
@@ -292,9 +291,6 @@ impl<A: Application> Member<A> {
     fn route(&mut self, index: usize) {
         let (before, rest) = self.workers.split_at_mut(index);
         let Some((worker, after)) = rest.split_first_mut() else { return };
-        let mut tell_others = |mail: &dyn Fn() -> Mail| {
-            before.iter_mut().chain(after.iter_mut()).for_each(|other| other.post(mail()));
-        };
         for output in worker.node.outputs() {
             self.outputs.push(match output {
                 NodeOutput::ToPeers { pillar, to, message } => {
@@ -319,12 +315,9 @@ impl<A: Application> Member<A> {
                 }
                 // For a log.
                 NodeOutput::Recovery(_) => continue,
-                NodeOutput::Demand(demand) => {
-                    tell_others(&|| Mail::Demand(demand));
-                    continue;
-                }
-                NodeOutput::Mark(client) => {
-                    tell_others(&|| Mail::Mark(client));
+                NodeOutput::ToSiblings(input) => {
+                    let others = before.iter_mut().chain(after.iter_mut());
+                    others.for_each(|other| other.post(Mail::Sibling(input)));
                     continue;
                 }
             });
@@ -335,8 +328,7 @@ impl<A: Application> Member<A> {
 impl Worker {
     fn take(&mut self, now: Now, mail: Mail) {
         match mail {
-            Mail::Demand(demand) => self.node.demand(now, demand),
-            Mail::Mark(client) => self.node.mark(now, client),
+            Mail::Sibling(input) => self.node.sibling(now, input),
             Mail::Report(report) => self.node.executor_report(now, report),
         }
     }

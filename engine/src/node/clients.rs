@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use hypostyle_app_api::{ClientId, Now, Number, PillarId};
 use hypostyle_crypto::{Claim, Session, Sessions};
 use hypostyle_pillars::message::{Message, Request};
-use hypostyle_pillars::{Config, Input, Rejected, Source};
+use hypostyle_pillars::{Config, Rejected, Source};
 
 use super::{Node, NodeOutput, Refusal};
 use crate::reply::{CLIENT_FRAME, HINT_FRAME, ReplyGroup, TAGGED_FRAME, encode_tagged_reply};
@@ -81,13 +81,6 @@ impl Node {
         match Request::decode(bytes, &self.limits.request) {
             Ok(request) => self.admit(now, pillar, source, Message::Request(request)),
             Err(malformed) => self.malformed(source, malformed),
-        }
-    }
-
-    /// A pillar of another worker has found a client whose tags stop slots.
-    pub(crate) fn mark(&mut self, now: Now, client: ClientId) {
-        for index in 0..self.pillars.len() {
-            self.step(now, index, Input::Mark(client));
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hypostyle_app_api::{ClientId, Digest, PillarId, ReplicaId, Round, Seq, View};
 use hypostyle_pillars::message::{Body, Recover, Request, SealedBundle, Status};
-use hypostyle_pillars::{CheckpointVote, Decided, Declared, Demand, Executed, Source, Stable, Target};
+use hypostyle_pillars::{CheckpointVote, Decided, Declared, Demand, Executed, Input, Source, Stable, Target};
 
 use super::{RecoveryNews, Refusal};
 use crate::executor::{Incarnation, Lookup};
@@ -25,9 +25,25 @@ pub(crate) enum NodeOutput {
     /// Something for the log: how this replica's recovery goes.
     Recovery(RecoveryNews),
     /// For the pillars of the other workers.
+    ToSiblings(SiblingInput),
+}
+
+/// What a pillar tells all others of its replica.
+#[derive(Clone, Copy)]
+pub(crate) enum SiblingInput {
+    /// They must keep pace.
     Demand(Demand),
-    /// For the pillars of the other workers: a client whose tags are taken no more.
+    /// A client's tags are taken no more.
     Mark(ClientId),
+}
+
+impl From<SiblingInput> for Input {
+    fn from(input: SiblingInput) -> Self {
+        match input {
+            SiblingInput::Demand(demand) => Input::Demand(demand),
+            SiblingInput::Mark(client) => Input::Mark(client),
+        }
+    }
 }
 
 /// What the executor tells all pillars about the state below them.

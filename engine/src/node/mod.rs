@@ -17,8 +17,7 @@ use hypostyle_app_api::{Instant, Now, PillarId, ReplicaId};
 use hypostyle_crypto::{Claim, Class, Desk, Finished, Pool, Tag, Verdict};
 use hypostyle_pillars::message::{FrameLimits, Malformed, Message, PeerFrame, SealedBundle};
 use hypostyle_pillars::{
-    Admission, Config, Decided, Declared, Demand, Evidence, Input, Output, Pillar, Progress, Rejected,
-    Source, Target,
+    Admission, Config, Decided, Declared, Evidence, Input, Output, Pillar, Progress, Rejected, Source, Target,
 };
 
 use crate::executor::Lookup;
@@ -26,7 +25,9 @@ use crate::reply::{CLIENT_FRAME, ReplyGroup, encode_reply};
 use crate::transfer::TransferMessage;
 use clients::ClientSide;
 pub(crate) use counters::Counters;
-pub(crate) use exchange::{ExecutorInput, ExecutorReport, NodeOutput, PeerMessage, StateNotice};
+pub(crate) use exchange::{
+    ExecutorInput, ExecutorReport, NodeOutput, PeerMessage, SiblingInput, StateNotice,
+};
 pub(crate) use recovering::RecoveryNews;
 use recovering::{RECOVER_TICKET, Recovering};
 use sealer::{SealedReplies, Sealer, SealerSettings};
@@ -147,10 +148,10 @@ impl Node {
         }
     }
 
-    /// A pillar of another worker needs all pillars to keep pace.
-    pub(crate) fn demand(&mut self, now: Now, demand: Demand) {
+    /// A pillar of another worker tells all pillars.
+    pub(crate) fn sibling(&mut self, now: Now, input: SiblingInput) {
         for index in 0..self.pillars.len() {
-            self.step(now, index, Input::Demand(demand));
+            self.step(now, index, input.into());
         }
     }
 
@@ -379,11 +380,7 @@ impl Node {
                 self.counters.views_entered += 1;
                 NodeOutput::ToExecutor(ExecutorInput::Entered(pillar, view))
             }
-            Output::Mark(client) => {
-                let siblings = (0..self.pillars.len()).filter(|sibling| *sibling != index);
-                self.inputs.extend(siblings.map(|sibling| (sibling, Input::Mark(client))));
-                NodeOutput::Mark(client)
-            }
+            Output::Mark(client) => self.tell_siblings(index, SiblingInput::Mark(client)),
             Output::Equivocated(replica) => return self.equivocated(index, replica),
             Output::Rejected(replica, reason) => return self.counters.refuse(Source::Peer(replica), reason),
             Output::SendBody(to, body) => to_peers(to, PeerMessage::Body(body)),
@@ -404,12 +401,17 @@ impl Node {
             }
             Output::Demand(demand) => {
                 self.ticks_again = true;
-                let siblings = (0..self.pillars.len()).filter(|sibling| *sibling != index);
-                self.inputs.extend(siblings.map(|sibling| (sibling, Input::Demand(demand))));
-                NodeOutput::Demand(demand)
+                self.tell_siblings(index, SiblingInput::Demand(demand))
             }
         };
         self.outputs.push(output);
+    }
+
+    /// The siblings here hear it at once; the rest is for the other workers.
+    fn tell_siblings(&mut self, index: usize, input: SiblingInput) -> NodeOutput {
+        let siblings = (0..self.pillars.len()).filter(|sibling| *sibling != index);
+        self.inputs.extend(siblings.map(|sibling| (sibling, input.into())));
+        NodeOutput::ToSiblings(input)
     }
 
     fn equivocated(&mut self, index: usize, replica: ReplicaId) {

@@ -3,19 +3,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
-use hypostyle_app_api::ClientId;
 use hypostyle_net::Arrival;
-use hypostyle_pillars::Demand;
 
 use crate::admin::Query;
-use crate::node::{ExecutorInput, ExecutorReport};
+use crate::node::{ExecutorInput, ExecutorReport, SiblingInput};
 
 /// What one thread of a replica tells another.
 pub(crate) enum Mail {
     /// For every pillar of a worker.
-    Demand(Demand),
-    /// A client's tags are taken no more.
-    Mark(ClientId),
+    Sibling(SiblingInput),
     /// From the executor to a worker.
     Report(ExecutorReport),
     /// From a worker to the thread the executor runs on.

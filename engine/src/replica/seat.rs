@@ -306,7 +306,7 @@ impl<A: Application> ExecutorThread<A> {
                 match mail {
                     Mail::Execute(inputs) => inputs.into_iter().for_each(|input| self.seat.take(now, input)),
                     Mail::Query(query) => answer(&mut self.seat, query),
-                    Mail::Demand(_) | Mail::Mark(_) | Mail::Report(_) | Mail::Arrived(_) => {}
+                    Mail::Sibling(_) | Mail::Report(_) | Mail::Arrived(_) => {}
                 }
             }
             let more = self.seat.run(now, EXECUTE_BUDGET);

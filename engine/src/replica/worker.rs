@@ -161,8 +161,7 @@ impl<A: Application> Worker<A> {
 
     fn on_mail(&mut self, now: Now, mail: Mail) {
         match mail {
-            Mail::Demand(demand) => self.node.demand(now, demand),
-            Mail::Mark(client) => self.node.mark(now, client),
+            Mail::Sibling(input) => self.node.sibling(now, input),
             Mail::Report(report) => self.node.executor_report(now, report),
             Mail::Execute(inputs) => {
                 if let ExecutorLink::Local(seat) = &mut self.executor {
@@ -224,11 +223,8 @@ impl<A: Application> Worker<A> {
                     }
                 }
                 NodeOutput::Recovery(news) => report_recovery(*me, news),
-                NodeOutput::Mark(client) => {
-                    others.iter_mut().flatten().for_each(|post| post.send(Mail::Mark(client)));
-                }
-                NodeOutput::Demand(demand) => {
-                    others.iter_mut().flatten().for_each(|post| post.send(Mail::Demand(demand)));
+                NodeOutput::ToSiblings(input) => {
+                    others.iter_mut().flatten().for_each(|post| post.send(Mail::Sibling(input)));
                 }
             }
         }

@@ -404,7 +404,7 @@ impl<A: Application> Member<A> {
                 NodeOutput::ToExecutor(input) => self.seat.take(now, input),
                 NodeOutput::Recovery(news) => told.news.push((me, news)),
                 // There is no connection to close and no other worker.
-                NodeOutput::Close { .. } | NodeOutput::Demand(_) | NodeOutput::Mark(_) => {}
+                NodeOutput::Close { .. } | NodeOutput::ToSiblings(_) => {}
             }
         }
     }
