@@ -83,7 +83,7 @@ impl Clients {
     /// Whether all of a request is executed or void.
     pub(crate) fn is_past(&self, r: &RequestRef) -> bool {
         let floor = self.windows.get(r.client.index()).map_or(0, |window| window.floor);
-        r.first.0 + (u64::from(r.count) - 1) <= floor
+        r.last().0 <= floor
     }
 
     /// Whether so many operations more may line up.

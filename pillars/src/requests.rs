@@ -129,9 +129,7 @@ impl PendingRequests {
             return;
         }
         let range = (client, Number(0))..=(client, floor);
-        let done = |(_, Waiting { request: q, .. }): &(&Key, &Waiting)| {
-            q.first().0 + u64::from(q.count()) - 1 <= floor.0
-        };
+        let done = |(_, Waiting { request: q, .. }): &(&Key, &Waiting)| q.last() <= floor;
         let keys: Vec<_> = self.requests.range(range).filter(done).map(|(key, _)| *key).collect();
         for key in keys {
             self.remove(key);

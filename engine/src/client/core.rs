@@ -64,12 +64,18 @@ struct Operation {
 struct InFlight {
     /// As it was first sent, or signed since.
     request: Request,
-    digest: [u8; 16],
     pillar: PillarId,
     open: u16,
     submitted: Instant,
     sent: Instant,
     level: usize,
+}
+
+impl InFlight {
+    /// What replies name it by.
+    fn short_digest(&self) -> [u8; 16] {
+        short_digest(&self.request.digest())
+    }
 }
 
 impl Operation {
@@ -96,6 +102,7 @@ enum Verdict {
 /// Retransmissions in a turn, and the pause after that many.
 const RESENDS_PER_TICK: usize = 64;
 const RESEND_PAUSE: Duration = Duration::from_millis(2);
+
 impl ClientCore {
     /// A client whose first operation has this number, which must be above all it ever used.
     ///
@@ -288,7 +295,6 @@ impl ClientCore {
     fn launch(&mut self, now: Instant, request: Request) {
         let (first, count) = (request.first(), request.count());
         let mut in_flight = Some(InFlight {
-            digest: short_digest(&request.digest()),
             request,
             pillar: self.settings.pillar(self.client, first),
             open: count,
@@ -387,7 +393,7 @@ impl ClientCore {
         }
         let (agreed, result) = (candidate.outcome, candidate.result());
         let first = operation.first(number);
-        let ours = self.request(first).is_some_and(|request| request.digest == agreed.request);
+        let ours = self.request(first).is_some_and(|request| request.short_digest() == agreed.request);
         match result {
             _ if !ours => Verdict::Settled(Err(OperationError::NumberUsed(number))),
             Some(result) => Verdict::Settled(result),

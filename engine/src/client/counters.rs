@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 /// What a [`Driver`](super::Driver) did since it was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DriverCounters {
-    /// Requests signed here; those signed ahead are not.
-    pub signatures: u64,
+    /// Requests signed or tagged here; those signed ahead are not among them.
+    pub authenticated: u64,
     /// Seals of replicas verified.
     pub verifications: u64,
     /// Seals that needed no verification because the same one was verified before: it covers many clients' replies.

@@ -194,7 +194,7 @@ impl Driver {
     pub fn submit(&mut self, client: usize, operations: &[&[u8]]) -> Result<Number, NotSent> {
         let member = &mut self.members[client];
         let first = member.core.submit(self.now, operations, &mut self.out)?;
-        self.counters.signatures += 1;
+        self.counters.authenticated += 1;
         self.after_submit(client);
         Ok(first)
     }

@@ -181,7 +181,7 @@ fn requests_signed_ahead_are_driven_as_they_are() {
         }
         assert!(begin.elapsed() < PATIENCE, "{completed} {:?}", driver.counters());
     }
-    assert_eq!(driver.counters().signatures, 0);
+    assert_eq!(driver.counters().authenticated, 0);
 }
 
 /// What the load generator does: many clients on one thread, each with several operations outstanding.
@@ -214,7 +214,7 @@ fn one_driver_runs_many_clients() {
         assert!(begin.elapsed() < PATIENCE, "{completed:?} {:?}", driver.counters());
     }
     let counters = driver.counters();
-    assert_eq!(counters.signatures, 50 * cluster.client_keys.len() as u64);
+    assert_eq!(counters.authenticated, 50 * cluster.client_keys.len() as u64);
     assert!(counters.refusals.is_empty(), "{counters:?}");
     assert_eq!(driver.connections().0, driver.connections().1);
 }

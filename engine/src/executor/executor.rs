@@ -274,7 +274,7 @@ impl<A: Application> Executor<A> {
                 self.voids.note(client, slot.seq);
             }
             // Above the floor a new primary can't know what was executed.
-            let last = Number(request.first.0 + (u64::from(request.count) - 1));
+            let last = request.last();
             replayed &= last <= self.table.floor(client) && !self.voids.excuse(client, slot.seq);
             if self.execute_request(position, slot.pillar, body, request) {
                 out.far.push((slot.pillar, client, request.first, request.count));

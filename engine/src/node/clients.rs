@@ -100,9 +100,10 @@ impl Node {
         };
         for group in &groups {
             let (pillar, client) = (group.pillar(), group.client());
-            let index = self.pillars.iter().position(|p| p.config().pillar == pillar);
             // Without a session there is no connection either.
-            let Some(session) = index.and_then(|index| sessions[index].of(client)) else { continue };
+            let Some(session) = self.index(pillar).and_then(|index| sessions[index].of(client)) else {
+                continue;
+            };
             let mut frame = vec![TAGGED_FRAME];
             encode_tagged_reply(group, &session.replies, &mut frame);
             self.counters.reply_groups += 1;

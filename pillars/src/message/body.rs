@@ -43,6 +43,12 @@ pub struct RequestRef {
 }
 
 impl RequestRef {
+    /// Number of its last operation.
+    #[must_use]
+    pub fn last(&self) -> Number {
+        Number(self.first.0 + u64::from(self.count) - 1)
+    }
+
     /// Bytes of the request, authenticator included.
     #[must_use]
     pub fn length(&self) -> usize {

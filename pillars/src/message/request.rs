@@ -86,6 +86,12 @@ impl Request {
         self.header.first
     }
 
+    /// Number of its last operation.
+    #[must_use]
+    pub fn last(&self) -> Number {
+        Number(self.header.first.0 + u64::from(self.header.count) - 1)
+    }
+
     /// All numbers up to this one are acknowledged: their results may be forgotten, and those never executed are void.
     #[must_use]
     pub fn floor(&self) -> Number {
@@ -187,8 +193,7 @@ impl Wish<'_> {
         let length = sessions.len() * TAG_LEN;
         let mut bytes = self.encode(length);
         let header = self.header(&bytes, false);
-        bytes.push(TAGS);
-        bytes.extend_from_slice(&u16::try_from(length).expect("tags fit 16 bits").to_le_bytes());
+        begin_authenticator(&mut bytes, TAGS, length);
         for session in sessions {
             let tag = session.map_or([0; TAG_LEN], |session| session.requests.tag(&header.digest));
             bytes.extend_from_slice(&tag);
@@ -241,10 +246,14 @@ pub fn encode_request(
 
 fn signed(mut content: Vec<u8>, digest: &Digest, identity: &Identity) -> Bytes {
     let signature = identity.sign(Tag::Request, digest);
-    content.push(SIGNATURE);
-    content.extend_from_slice(&u16::try_from(signature.len()).expect("signature fits 16 bits").to_le_bytes());
+    begin_authenticator(&mut content, SIGNATURE, signature.len());
     content.extend_from_slice(&signature);
     Bytes::from(content)
+}
+
+fn begin_authenticator(bytes: &mut Vec<u8>, kind: u8, length: usize) {
+    bytes.push(kind);
+    bytes.extend_from_slice(&u16::try_from(length).expect("an authenticator fits 16 bits").to_le_bytes());
 }
 
 /// Decodes the request that `bytes` are, wholly.

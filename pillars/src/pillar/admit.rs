@@ -1,5 +1,4 @@
 use hypostyle_app_api::{ClientId, ReplicaId, Seq};
-
 use hypostyle_probe::{Bug, bug};
 
 use super::Pillar;

@@ -283,15 +283,9 @@ impl Pillar {
         if !self.views.active || seq > self.pipeline_end() || seq > self.high_watermark() {
             return false;
         }
-        let Some(slot) = self.log.get(seq) else {
+        let Some(body) = self.proposed_body(seq) else {
             return false;
         };
-        let (Some(proposal), Some(body)) = (&slot.proposal, &slot.body) else {
-            return false;
-        };
-        if proposal.view != self.view || proposal.digest != body.digest() {
-            return false;
-        }
         if body.is_empty() {
             let owed = self.pace.justified().max(self.owed_to());
             return self.leads() || seq <= owed.max(self.views.chosen_to());
@@ -307,6 +301,13 @@ impl Pillar {
             return false;
         }
         self.leads() || self.doubted(seq, body).is_none()
+    }
+
+    /// What is proposed for a slot in this view, once it is here.
+    pub(super) fn proposed_body(&self, seq: Seq) -> Option<&Arc<Body>> {
+        let slot = self.log.get(seq)?;
+        let (proposal, body) = (slot.proposal.as_ref()?, slot.body.as_ref()?);
+        (proposal.view == self.view && proposal.digest == body.digest()).then_some(body)
     }
 
     pub(super) fn accept(&mut self, now: Now, seq: Seq, out: &mut Vec<Output>) {

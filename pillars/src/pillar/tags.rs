@@ -59,10 +59,9 @@ impl Pillar {
     /// The client that blocks the lowest slot.
     pub(super) fn blocked_by(&self) -> Option<ClientId> {
         let lowest = Seq(self.accepted.0 + 1);
-        let slot = self.log.get(lowest).filter(|_| self.views.active && !self.leads())?;
-        let (proposal, body) = (slot.proposal.as_ref()?, slot.body.as_ref()?);
-        let proposed = (proposal.view, proposal.digest) == (self.view, body.digest());
-        self.doubted(lowest, body).filter(|_| proposed && lowest > self.views.chosen_to())
+        let is_open = self.views.active && !self.leads() && lowest > self.views.chosen_to();
+        let body = self.proposed_body(lowest).filter(|_| is_open)?;
+        self.doubted(lowest, body)
     }
 
     /// Requests of this client must be signed for a while. Those with tags that line up here are dropped: the client sends

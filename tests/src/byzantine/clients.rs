@@ -8,7 +8,7 @@ use hypostyle::client::{ClientSettings, encode_request};
 use hypostyle::reply::{CLIENT_FRAME, Incoming};
 use hypostyle_app_api::{ClientId, Digest, Number, PillarId, ReplicaId, View};
 use hypostyle_crypto::{Identity, Session};
-use hypostyle_pillars::message::Wish;
+use hypostyle_pillars::message::{Request, Wish};
 use hypostyle_pillars::primary;
 
 use crate::sim::Random;
@@ -326,9 +326,8 @@ impl HostileClient {
         let too_many = vec![&[1][..]; usize::from(self.settings.request_operations) + 1];
         let operations = if self.random.chance(300) { too_many } else { vec![&long[..]] };
         let wish = Wish { client: self.id, first: Number(first), floor, operations: &operations };
-        let request = wish.sign(identity);
-        self.act.signed.push((Number(first), request.digest()));
-        self.send_all(self.pillar(first), &framed(request.bytes()));
+        let request = self.made(wish.sign(identity));
+        self.send_all(self.pillar(first), &request);
     }
 
     fn ask_again(&mut self, identity: &Identity) {
@@ -386,11 +385,26 @@ impl HostileClient {
         if self.settings.tags && self.random.chance(500) {
             return self.tagged(first, count, floor, |_| true);
         }
+        let request = self.wish(first, count, floor, |wish| wish.sign(identity));
+        self.made(request)
+    }
+
+    /// A request for operations by chance.
+    fn wish(
+        &mut self,
+        first: u64,
+        count: u16,
+        floor: u64,
+        make: impl FnOnce(&Wish<'_>) -> Request,
+    ) -> Request {
         let operations: Vec<_> = (0..count).map(|_| Service::operation(&mut self.random)).collect();
         let operations: Vec<&[u8]> = operations.iter().map(Vec::as_slice).collect();
-        let (client, first, floor) = (self.id, Number(first), Number(floor));
-        let request = Wish { client, first, floor, operations: &operations }.sign(identity);
-        self.act.signed.push((first, request.digest()));
+        make(&Wish { client: self.id, first: Number(first), floor: Number(floor), operations: &operations })
+    }
+
+    /// The frame with a request, which it may be answered for from now on.
+    fn made(&mut self, request: Request) -> Bytes {
+        self.act.signed.push((request.first(), request.digest()));
         framed(request.bytes())
     }
 
@@ -402,17 +416,13 @@ impl HostileClient {
         floor: u64,
         mut holds: impl FnMut(ReplicaId) -> bool,
     ) -> Bytes {
-        let operations: Vec<_> = (0..count).map(|_| Service::operation(&mut self.random)).collect();
-        let operations: Vec<&[u8]> = operations.iter().map(Vec::as_slice).collect();
         let pillar = self.pillar(first);
         let age = usize::from(self.strategy == ClientStrategy::StaleTags);
         let session = |replica| self.sessions.get(&(replica, pillar)).map(|sessions| &sessions[age]);
-        let sessions: Vec<_> =
-            self.replicas().map(|replica| session(replica).filter(|_| holds(replica))).collect();
-        let (client, first, floor) = (self.id, Number(first), Number(floor));
-        let request = Wish { client, first, floor, operations: &operations }.tag(sessions.into_iter());
-        self.act.signed.push((first, request.digest()));
-        framed(request.bytes())
+        let sessions = self.replicas().map(|replica| session(replica).filter(|_| holds(replica)).cloned());
+        let sessions: Vec<_> = sessions.collect();
+        let request = self.wish(first, count, floor, |wish| wish.tag(sessions.iter().map(Option::as_ref)));
+        self.made(request)
     }
 
     /// A new request with tags, if there are any here, to its primary.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use hypostyle::config::{ClientAuth, ClusterConfig};
 use hypostyle_app_api::{ClientId, ReplicaId};
 use hypostyle_crypto::{Identity, Keyring, MacKey, Session, Signer, SigningKey, Suite};
-
 use zeroize::Zeroizing;
 
 use super::options::Options;

@@ -171,14 +171,13 @@ impl Options {
         let threads = random.pick(&[(1, false), (1, false), (1, false), (1, true), (2, false), (3, true)]);
         let calm = random.chance(150);
         let replicas = random.pick(&[4, 4, 4, 4, 4, 4, 4, 4, 4, 7]);
-        let byzantine = if calm { Vec::new() } else { Self::adversaries(random, replicas) };
+        let mut byzantine = if calm { Vec::new() } else { Self::adversaries(random, replicas) };
         let needs_views = byzantine.iter().any(|(_, behaviour)| behaviour.needs_view_changes());
         // Of chance of its own: a seed that draws none runs as it did before there were any.
         let mut own = Random::new(random.clone().number() ^ RESCUES);
         let mut lean = Random::new(random.clone().number() ^ LEAN);
         let mut tagging = Random::new(random.clone().number() ^ TAGS);
         let tags = tagging.chance(TAGS_PERMILLE);
-        let mut byzantine = byzantine;
         // Where only signatures are, nobody takes them for a moment.
         if let Some((_, behaviour)) = byzantine.first_mut().filter(|_| tags && tagging.chance(300)) {
             *behaviour = Behaviour::Strategy(Strategy::MadeUpRequests);

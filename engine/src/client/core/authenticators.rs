@@ -59,7 +59,7 @@ impl ClientCore {
 
     /// The sessions with all replicas for a pillar, if tags will do: the primary takes them, and enough others can check
     /// theirs that the rest takes their word for it.
-    pub(super) fn sessions(
+    fn sessions(
         &self,
         now: Instant,
         pillar: PillarId,
