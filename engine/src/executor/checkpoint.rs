@@ -11,7 +11,12 @@ use super::Output;
 /// Collects the replicas' verified Checkpoint statements until 2f+1 agree (OSDI'99, section 4.3).
 ///
 /// Kept: one vote a replica for each checkpoint round in (h, h+2L], and beyond that each replica's highest, so that a
-/// replica that was left far behind learns of it.
+/// replica that was left far behind learns of it. Of two votes of a replica for one round that one stays which more others
+/// agree with: a faulty replica that tells each another digest may stand in the proof that others have, and that proof
+/// must count here too.
+///
+/// Where a state was taken over that lies above h+L+K, the rounds begin below it and not at h: the proof of what is stable
+/// elsewhere must find room, whatever a faulty replica in it has told beyond.
 #[derive(Debug)]
 pub struct Checkpoints {
     faults: usize,
@@ -19,9 +24,11 @@ pub struct Checkpoints {
     window: u64,
     stable: Round,
     digest: Digest,
-    /// Those for the rounds h+K, h+2K, … h+2L.
+    /// Votes are kept by round above this one: h, or higher.
+    base: Round,
+    /// Those for the rounds base+K, base+2K, … base+2L.
     rounds: VecDeque<Votes>,
-    /// Each replica's highest above h+2L.
+    /// Each replica's highest above these.
     beyond: Vec<Option<(Round, Vote)>>,
     /// The highest round each replica told.
     told: Vec<Round>,
@@ -42,13 +49,13 @@ pub enum Ignored {
     /// There is no checkpoint after such a round.
     #[error("checkpoint of a round that has none")]
     NoCheckpointRound,
-    /// The round is stable already.
-    #[error("checkpoint of a stable round")]
+    /// The round is stable already, or so far below the state taken over that it doesn't matter.
+    #[error("checkpoint of a round that is past")]
     Old,
     /// The replica voted for this round, or, beyond the window, for a higher one.
     #[error("checkpoint repeated")]
     Repeated,
-    /// The replica voted for another digest in this round: it is faulty.
+    /// The replica voted for another digest in this round, which as many agree with: it is faulty.
     #[error("checkpoint contradicts an earlier one")]
     Contradicts,
 }
@@ -81,6 +88,7 @@ impl Checkpoints {
             window,
             stable: Round(0),
             digest: Digest::ZERO,
+            base: Round(0),
             rounds: std::iter::repeat_with(|| Votes::new(replicas)).take(kept).collect(),
             beyond: vec![None; usize::from(replicas)],
             told: vec![Round(0); usize::from(replicas)],
@@ -109,7 +117,7 @@ impl Checkpoints {
         if round.0 == 0 || !round.0.is_multiple_of(self.interval) {
             return Err(Ignored::NoCheckpointRound);
         }
-        if round <= self.stable {
+        if round <= self.base {
             return Err(Ignored::Old);
         }
         self.cast(replica, round, Vote { digest, bundle }, out)?;
@@ -160,6 +168,10 @@ impl Checkpoints {
         self.executed = round;
         self.behind = Round(0);
         self.ahead.retain(|(ahead, _)| *ahead >= round);
+        // Who has executed so much holds a stable checkpoint at most L below.
+        let below = round.0.saturating_sub(self.window + self.interval);
+        self.rebase(Round(below - below % self.interval));
+        self.take_in(out);
         self.look_behind(out);
     }
 
@@ -169,8 +181,19 @@ impl Checkpoints {
 
     /// The place of a round in the window.
     fn place(&self, round: Round) -> Option<usize> {
-        let checkpoints = (round.0 - self.stable.0) / self.interval;
+        let checkpoints = (round.0 - self.base.0) / self.interval;
         usize::try_from(checkpoints - 1).ok().filter(|place| *place < self.rounds.len())
+    }
+
+    /// Votes are kept above `base` from now on, if that is higher.
+    fn rebase(&mut self, base: Round) {
+        let replicas = u16::try_from(self.told.len()).expect("one place a replica");
+        let passed = base.0.saturating_sub(self.base.0) / self.interval;
+        for _ in 0..passed.min(self.rounds.len() as u64) {
+            self.rounds.pop_front();
+            self.rounds.push_back(Votes::new(replicas));
+        }
+        self.base = base.max(self.base);
     }
 
     fn cast(
@@ -220,12 +243,7 @@ impl Checkpoints {
 
     /// Moves the window up to a stable round, and into it what was kept beyond.
     fn advance(&mut self, stable: Stable, out: &mut Vec<Output>) {
-        let replicas = u16::try_from(self.told.len()).expect("one place a replica");
-        let passed = (stable.round.0 - self.stable.0) / self.interval;
-        for _ in 0..passed.min(self.rounds.len() as u64) {
-            self.rounds.pop_front();
-            self.rounds.push_back(Votes::new(replicas));
-        }
+        self.rebase(stable.round);
         (self.stable, self.digest) = (stable.round, stable.digest);
         self.compare_own(out);
         out.push(Output::Stable(stable));
@@ -250,11 +268,11 @@ impl Checkpoints {
     fn take_in(&mut self, out: &mut Vec<Output>) {
         for index in 0..self.beyond.len() {
             let Some((round, _)) = self.beyond[index] else { continue };
-            if round > self.stable && self.place(round).is_none() {
+            if round > self.base && self.place(round).is_none() {
                 continue;
             }
             let (round, vote) = self.beyond[index].take().expect("seen above");
-            if round > self.stable {
+            if round > self.base {
                 let replica = ReplicaId(u16::try_from(index).expect("one place a replica"));
                 // Its replica may have voted for a round of the window since: then that vote stands.
                 let _ = self.cast(replica, round, vote, out);
@@ -286,14 +304,14 @@ impl Votes {
     }
 
     fn cast(&mut self, replica: ReplicaId, vote: Vote) -> Result<(), Ignored> {
-        match &mut self.votes[replica.index()] {
-            Some(old) if old.digest == vote.digest => Err(Ignored::Repeated),
-            Some(_) => Err(Ignored::Contradicts),
-            place => {
-                *place = Some(vote);
-                Ok(())
-            }
+        let agree = |digest| self.votes.iter().flatten().filter(|vote| vote.digest == digest).count();
+        match &self.votes[replica.index()] {
+            Some(old) if old.digest == vote.digest => return Err(Ignored::Repeated),
+            // The old one counts for itself.
+            Some(old) if agree(vote.digest) < agree(old.digest) => return Err(Ignored::Contradicts),
+            _ => self.votes[replica.index()] = Some(vote),
         }
+        Ok(())
     }
 
     fn agreed(&self, digest: Digest) -> Vec<Arc<SealedBundle>> {

@@ -168,6 +168,37 @@ fn votes_beyond_the_window_count_when_it_gets_there() {
     assert_eq!(scene.told(), ["stable 10 0b0b0b0b"]);
 }
 
+/// Found by seed 301790 at 51a3c22: replica 0 told this one B, the others A, and stands in their proof.
+#[test]
+fn a_proof_counts_though_one_in_it_has_told_another_digest_first() {
+    let mut scene = Scene::new();
+    scene.votes([0], 2, B);
+    assert_eq!(scene.vote(0, 2, A), Err(Ignored::Contradicts), "nobody agrees with either");
+    scene.votes([1, 2], 2, A);
+    assert_eq!(scene.told(), [""; 0]);
+    scene.votes([0], 2, A);
+    assert_eq!(scene.told(), ["stable 2 0a0a0a0a"]);
+}
+
+#[test]
+fn a_proof_counts_though_one_in_it_has_told_a_round_far_ahead() {
+    let mut scene = Scene::new();
+    scene.votes([0], 1_000_000, B);
+    scene.votes([1, 2], 40, A);
+    assert_eq!(scene.told(), ["behind 40"]);
+    scene.checkpoints.installed(Round(40), &mut scene.out);
+    // What the others have as stable is at most L below.
+    for round in [36, 38] {
+        let _ = scene.vote(1, round, A);
+        let _ = scene.vote(2, round, A);
+    }
+    scene.votes([0], 36, A);
+    assert_eq!(scene.told(), ["stable 36 0a0a0a0a"]);
+    assert_eq!(scene.vote(0, 34, A), Err(Ignored::Old));
+    scene.votes([0], 40, A);
+    assert_eq!(scene.told(), ["stable 40 0a0a0a0a"], "what was beyond is in the window now");
+}
+
 #[test]
 fn a_quorum_beyond_the_window_is_a_quorum() {
     let mut scene = Scene::new();
