@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use hypostyle::config::ClusterConfig;
 use serde::Serialize;
 
 use crate::children;
@@ -153,7 +154,8 @@ fn write_manifest(
     settings: &[Setting],
     began: SystemTime,
 ) -> anyhow::Result<()> {
-    let configurations: Vec<String> = settings.iter().map(settings_alone).collect();
+    let configurations: Vec<String> =
+        settings.iter().map(|setting| settings_alone(&setting.cluster)).collect();
     files.write_manifest(&Manifest {
         command: &report.command,
         commit: &report.commit,
@@ -166,13 +168,13 @@ fn write_manifest(
 }
 
 /// The configuration without its members: their keys say nothing, and their ports were chosen anew for each run.
-fn settings_alone(setting: &Setting) -> String {
-    let toml = setting.cluster.to_toml();
+pub(crate) fn settings_alone(cluster: &ClusterConfig) -> String {
+    let toml = cluster.to_toml();
     toml.split_once("[[").map_or(toml.as_str(), |(settings, _)| settings).trim_end().to_owned()
 }
 
 /// Now, as a directory's name that sorts by time.
-fn timestamp() -> String {
+pub(crate) fn timestamp() -> String {
     let now = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     now.replace([':', '.'], "-")
 }

@@ -68,6 +68,18 @@ impl Files {
         self.write(&name, |file| Ok(latencies.write_hlog(file, started, measured)?))
     }
 
+    /// Writes a table: a row for each, under the names of its fields.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub(crate) fn write_rows(&self, name: &str, rows: &[impl Serialize]) -> anyhow::Result<()> {
+        self.write(name, |file| {
+            let mut csv = csv::Writer::from_writer(file);
+            rows.iter().try_for_each(|row| csv.serialize(row))?;
+            Ok(csv.flush()?)
+        })
+    }
+
     /// Writes all points so far.
     ///
     /// # Errors

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use hypostyle_bench::allocation::CountingAllocator;
 use hypostyle_bench::bench::{self, Places, Report};
-use hypostyle_bench::cli::{Cli, Command, OutputArgs, RunArgs};
+use hypostyle_bench::cli::{Cli, Command, OutputArgs, RunArgs, ScalingArgs};
 use hypostyle_bench::error::exit_code;
 use hypostyle_bench::progress::Progress;
 use hypostyle_bench::table::table;
-use hypostyle_bench::{children, demo, replica};
+use hypostyle_bench::{children, demo, replica, scaling};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -34,6 +34,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
             say(&flags.output, &format!("Demo: the same as {}\n", demo::command()));
             measure(&flags, demo::check)
         }
+        Command::PillarScaling(flags) => scale(&flags),
     }
 }
 
@@ -59,6 +60,17 @@ fn measure(flags: &RunArgs, check: impl FnOnce(&Report) -> anyhow::Result<()>) -
         println!("{}", serde_json::to_string(&report)?);
     }
     ended.map_or(Ok(()), Err)
+}
+
+fn scale(flags: &ScalingArgs) -> anyhow::Result<()> {
+    let report = scaling::run(flags, &Places::of_this_program()?, &Progress::on_terminal())
+        .inspect_err(|error| print_failure(&flags.output, error))?;
+    say(&flags.output, &scaling::table(&report, flags));
+    say(&flags.output, &format!("files: {}", report.files.display()));
+    if flags.output.json {
+        println!("{}", serde_json::to_string(&report)?);
+    }
+    Ok(())
 }
 
 /// For a person: beside `--json` on standard error, so that standard output is one object.

@@ -58,6 +58,27 @@ impl MachineTime {
     }
 }
 
+/// CPU time of this process's threads of this name that live, ns, from `/proc/self/task/TID/schedstat`.
+///
+/// # Errors
+/// When the kernel's answer can't be read, or there is no such thread.
+pub(crate) fn thread_cpu_ns(name: &str) -> io::Result<u64> {
+    let mut sum = None;
+    for task in fs::read_dir("/proc/self/task")? {
+        let path = task?.path();
+        // A thread may end meanwhile.
+        let Ok(its_name) = fs::read_to_string(path.join("comm")) else { continue };
+        if its_name.trim_end() == name {
+            let path = path.join("schedstat");
+            let text = fs::read_to_string(&path)?;
+            let on_cpu = text.split(' ').next().and_then(|first| first.parse::<u64>().ok());
+            let on_cpu = on_cpu.ok_or_else(|| unreadable(&path.display().to_string()))?;
+            sum = Some(sum.unwrap_or(0) + on_cpu);
+        }
+    }
+    sum.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no thread is named {name}")))
+}
+
 /// Peak resident memory of `pid` in bytes, from `/proc/PID/status`.
 ///
 /// # Errors

@@ -248,10 +248,7 @@ fn cluster(
     config.id = "hypostyle-bench".to_owned();
     config.pillars = pillars;
     config.auth = flags.auth;
-    config.client_auth = match flags.client_auth {
-        ClientAuth::Signature => config::ClientAuth::Signature,
-        ClientAuth::Mac => config::ClientAuth::Mac,
-    };
+    config.client_auth = client_auth(flags.client_auth);
     config.replies = match flags.replies {
         Replies::Merkle => config::Replies::Merkle,
         Replies::Each => config::Replies::Each,
@@ -281,7 +278,15 @@ fn cluster(
     }
 }
 
-fn placeholders(n: usize) -> Vec<(SocketAddr, SocketAddr)> {
+pub(crate) fn client_auth(flag: ClientAuth) -> config::ClientAuth {
+    match flag {
+        ClientAuth::Signature => config::ClientAuth::Signature,
+        ClientAuth::Mac => config::ClientAuth::Mac,
+    }
+}
+
+/// Addresses in a configuration that nobody dials yet.
+pub(crate) fn placeholders(n: usize) -> Vec<(SocketAddr, SocketAddr)> {
     let address = |port: usize| {
         let port = u16::try_from(port).expect("a few replicas");
         SocketAddr::from((Ipv4Addr::LOCALHOST, port))

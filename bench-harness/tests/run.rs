@@ -132,3 +132,35 @@ fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+#[test]
+fn one_replica_alone_does_all_that_was_recorded_in_each_way() {
+    if std::thread::available_parallelism().is_ok_and(|cores| cores.get() < 2) {
+        let output = finish(bench("pillar-scaling"));
+        assert_eq!(output.status.code(), Some(2), "it says that one core is too few");
+        return;
+    }
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let mut command = bench(
+        "pillar-scaling --operations 4000 --batch-max 20 --bundle 4 --clients 6 --repeat 2 --json --out",
+    );
+    command.arg(directory.path());
+    let output = finish(command);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let report = last_object(&output);
+    let played = report["played"].as_array().expect("a list");
+    assert_eq!(played.len(), 8, "four ways, twice: {report}");
+    for one in played {
+        assert!(one["operations"].as_u64() >= Some(4000), "{one}");
+        assert!(
+            one["cpu_ns_per_op"].as_f64() > Some(0.0) && one["verifications_per_op"].as_f64() > Some(0.0)
+        );
+        let apart = one["threads"].as_str().is_some_and(|threads| threads.contains("worker | executor"));
+        assert!(!apart || one["executor_ns_per_op"].as_f64() > Some(0.0), "{one}");
+    }
+    assert!(report["scaling"]["median"].as_f64() > Some(0.0) && errors.contains("serial part"), "{errors}");
+    let rows = std::fs::read_to_string(directory.path().join("scaling.csv")).expect("there");
+    assert_eq!(rows.lines().count(), 9, "{rows}");
+    assert!(directory.path().join("manifest.json").exists());
+}

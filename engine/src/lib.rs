@@ -14,6 +14,8 @@ mod node;
 pub mod order_log;
 pub mod pinning;
 mod recovery;
+#[cfg(feature = "simulation")]
+pub mod replay;
 pub mod replica;
 pub mod reply;
 pub mod service;

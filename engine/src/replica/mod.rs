@@ -14,14 +14,20 @@ mod snapshot_writer;
 mod start;
 mod worker;
 
+#[cfg(feature = "simulation")]
+use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use hypostyle_crypto::SigningKey;
+use hypostyle_crypto::{Identity, Signer, SigningKey};
+#[cfg(feature = "simulation")]
+use hypostyle_net::{Gate, Replay, Track};
 
 use crate::Application;
 use crate::config::genesis::{self, GenesisError, HomeLock, LockError};
 use crate::config::{ClusterConfig, ConfigError, Home, Overrides, ReplicaConfig};
+use crate::pinning::{ThreadPlan, available_cores, plan};
 
 pub use running::{ReplicaFailed, RunningReplica};
 #[cfg(any(test, feature = "simulation"))]
@@ -32,7 +38,7 @@ pub(crate) use seat::{ORDER_ENTRIES_MAX, ORDER_REQUESTS_MAX};
 pub struct Replica {
     cluster: ClusterConfig,
     config: ReplicaConfig,
-    key: SigningKey,
+    identity: Arc<Identity>,
     listeners: Option<Listeners>,
     /// Whether it may have said something before that it has forgotten.
     restarted: bool,
@@ -122,8 +128,9 @@ impl Replica {
     /// without a home nothing prevents a later one from contradicting it, but [`Replica::restarted`].
     #[must_use]
     pub fn new(cluster: ClusterConfig, config: ReplicaConfig, key: SigningKey) -> Self {
+        let identity = Arc::new(Identity::new(Signer::Replica(config.id), key, cluster.domain()));
         let (listeners, home, extra_counters) = (None, None, None);
-        Self { cluster, config, key, listeners, restarted: false, home, extra_counters }
+        Self { cluster, config, identity, listeners, restarted: false, home, extra_counters }
     }
 
     /// It may have run before and has no log of it. It says nothing that could contradict what it said then until it has
@@ -156,5 +163,31 @@ impl Replica {
     /// When an address is taken, or the system gives no thread.
     pub fn start<A: Application>(self, application: A) -> Result<RunningReplica, StartError> {
         start::start(self, application)
+    }
+
+    /// Starts it in front of a recording of what peers sent it instead of sockets: what it says is counted and dropped.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn start_before<A: Application>(
+        self,
+        application: A,
+        tracks: &[Track],
+        gate: &Arc<Gate>,
+    ) -> Result<RunningReplica, StartError> {
+        let plan = self.plan();
+        let workers = usize::from(plan.workers);
+        let of = |worker: usize| {
+            let own = tracks.iter().filter(|track| track.pillar.index() % workers == worker);
+            Replay::new(own.cloned().collect(), Arc::clone(gate))
+        };
+        let wires = (0..workers).map(of).collect::<Result<Vec<_>, _>>()?;
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        start::run(self, application, &plan, wires, (nowhere, nowhere))
+    }
+
+    /// Its threads and their cores on this machine; what an operator should know of it is logged.
+    fn plan(&self) -> ThreadPlan {
+        let plan = plan(&self.config, self.cluster.pillars, &available_cores().unwrap_or_default());
+        plan.notes.iter().for_each(|note| tracing::warn!(replica = self.config.id.0, "{note}"));
+        plan
     }
 }

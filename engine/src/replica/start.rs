@@ -4,8 +4,8 @@ use std::thread::JoinHandle;
 
 use crossbeam::channel::{Sender, unbounded};
 use hypostyle_app_api::{PillarId, ReplicaId};
-use hypostyle_crypto::{Identity, Pool, Signer, SigningKey};
-use hypostyle_net::{Peer, Role, Settings, TicketKey, Transport};
+use hypostyle_crypto::{Identity, Keyring, Pool};
+use hypostyle_net::{Peer, Role, Settings, TicketKey, Transport, Wire};
 use hypostyle_pillars::message::Nonce;
 
 use super::clock::Clock;
@@ -20,23 +20,35 @@ use crate::admin::AdminServer;
 use crate::config::{ClusterConfig, ReplicaConfig, Replies, genesis};
 use crate::node::Node;
 use crate::order_log::OrderFile;
-use crate::pinning::{ExecutorPlace, ThreadPlan, available_cores, confine, pin, plan};
+use crate::pinning::{ExecutorPlace, ThreadPlan, confine, pin};
 use crate::status::{Mode, ReplicaStatus};
 
-pub(super) fn start<A: Application>(replica: Replica, application: A) -> Result<RunningReplica, StartError> {
-    super::panics::quiet_the_application();
-    let Replica { cluster, config, key, listeners, restarted, home, extra_counters } = replica;
-    let me = config.id;
-    let plan = plan(&config, cluster.pillars, &available_cores().unwrap_or_default());
-    plan.notes.iter().for_each(|note| tracing::warn!(replica = me.0, "{note}"));
-
-    let listeners = listeners.map_or_else(|| Listeners::bind(&cluster, me), Ok)?;
+pub(super) fn start<A: Application>(
+    mut replica: Replica,
+    application: A,
+) -> Result<RunningReplica, StartError> {
+    let (cluster, me) = (&replica.cluster, replica.config.id);
+    let listeners = replica.listeners.take().map_or_else(|| Listeners::bind(cluster, me), Ok)?;
     let addresses = (listeners.peer.local_addr()?, listeners.client.local_addr()?);
-    let settings = settings(&cluster, &config, key)?;
-    let pool = crypto_pool(&plan, &settings);
-    let transports = transports(&cluster, &config, &settings, usize::from(plan.workers), listeners)?;
-    let (posts, mailboxes): (Vec<_>, Vec<_>) =
-        transports.iter().map(|transport| mailbox(wake(transport))).unzip();
+    let settings = settings(cluster, &replica.config, &replica.identity)?;
+    let plan = replica.plan();
+    let wires = transports(cluster, &replica.config, &settings, usize::from(plan.workers), listeners)?;
+    run(replica, application, &plan, wires, addresses)
+}
+
+/// Starts the threads of a replica, a worker for each of the `wires`.
+pub(super) fn run<A: Application, W: Wire + Send + 'static>(
+    replica: Replica,
+    application: A,
+    plan: &ThreadPlan,
+    wires: Vec<W>,
+    addresses: (SocketAddr, SocketAddr),
+) -> Result<RunningReplica, StartError> {
+    super::panics::quiet_the_application();
+    let Replica { cluster, config, identity, listeners: _, restarted, home, extra_counters } = replica;
+    let me = config.id;
+    let pool = crypto_pool(plan, &Arc::new(cluster.keyring()?), &identity);
+    let (posts, mailboxes): (Vec<_>, Vec<_>) = wires.iter().map(|wire| mailbox(wake(wire))).unzip();
     let (executor_post, executor_mails, executor_bell) = match plan.executor {
         ExecutorPlace::Inline => (None, None, None),
         ExecutorPlace::Thread => {
@@ -44,8 +56,8 @@ pub(super) fn start<A: Application>(replica: Replica, application: A) -> Result<
             (Some(post), Some(mails), Some(bell))
         }
     };
-    let seat = Seat::new(&cluster, me, application, transports.len(), order_file(&config)?);
-    let wake_seat = executor_bell.unwrap_or_else(|| wake(&transports[0]));
+    let seat = Seat::new(&cluster, me, application, wires.len(), order_file(&config)?);
+    let wake_seat = executor_bell.unwrap_or_else(|| wake(&wires[0]));
     let mut seat = Box::new(seat.in_background(wake_seat));
     let nonce = restarted.then(|| Nonce(hypostyle_crypto::random()));
     if nonce.is_some() {
@@ -57,7 +69,7 @@ pub(super) fn start<A: Application>(replica: Replica, application: A) -> Result<
         );
     }
     let inquiry = Arc::new(Inquiry {
-        blank: blank_status(&cluster, me, &plan),
+        blank: blank_status(&cluster, me, plan),
         workers: posts.clone(),
         executor: executor_post.clone(),
         extra_counters,
@@ -85,7 +97,7 @@ pub(super) fn start<A: Application>(replica: Replica, application: A) -> Result<
         running.threads.push(spawner.spawn("executor", plan.executor_core(), || thread.run())?);
     }
     let host = executor_post.as_ref().unwrap_or(&posts[0]);
-    for (index, (transport, mailbox)) in transports.into_iter().zip(mailboxes).enumerate() {
+    for (index, (transport, mailbox)) in wires.into_iter().zip(mailboxes).enumerate() {
         let pillars = owned(index, posts.len(), cluster.pillars);
         let configs = pillars.map(|pillar| cluster.pillar_config(me, pillar)).collect();
         let singly = cluster.replies == Replies::Each;
@@ -110,7 +122,7 @@ pub(super) fn start<A: Application>(replica: Replica, application: A) -> Result<
             workers: posts.len(),
             clock,
             links: Links::new(u16::try_from(cluster.n()).expect("n fits 16 bits")),
-            refused: RefusalLog::new(settings.keyring.replicas().try_into().expect("n fits 16 bits")),
+            refused: RefusalLog::new(u16::try_from(cluster.n()).expect("n fits 16 bits")),
         };
         let name = format!("worker-{index}");
         running.threads.push(spawner.spawn(&name, plan.worker_core(index), || worker.run())?);
@@ -121,12 +133,11 @@ pub(super) fn start<A: Application>(replica: Replica, application: A) -> Result<
 fn settings(
     cluster: &ClusterConfig,
     config: &ReplicaConfig,
-    key: SigningKey,
+    identity: &Arc<Identity>,
 ) -> Result<Settings, StartError> {
-    let signer = Signer::Replica(config.id);
     Ok(Settings {
         keyring: Arc::new(cluster.keyring()?),
-        identity: Arc::new(Identity::new(signer, key, cluster.domain())),
+        identity: Arc::clone(identity),
         me: Peer { role: Role::Replica, id: u32::from(config.id.0) },
         pillars: cluster.pillars,
         summary: cluster.summary(),
@@ -165,8 +176,8 @@ fn transports(
     Ok(transports)
 }
 
-fn wake(transport: &Transport) -> Arc<dyn Fn() + Send + Sync> {
-    let waker = transport.wake_handle();
+fn wake(wire: &impl Wire) -> Arc<dyn Fn() + Send + Sync> {
+    let waker = wire.wake_handle();
     Arc::new(move || {
         // Fails only when the event queue is gone, and with it the worker.
         let _ = waker.wake();
@@ -222,9 +233,9 @@ fn dials<'a>(
 }
 
 /// The crypto threads inherit the mask of the thread that starts them.
-fn crypto_pool(plan: &ThreadPlan, settings: &Settings) -> Pool {
+fn crypto_pool(plan: &ThreadPlan, keyring: &Arc<Keyring>, identity: &Arc<Identity>) -> Pool {
     let (threads, cores) = (usize::from(plan.crypto_threads), plan.crypto_cores.clone());
-    let (keyring, identity) = (Arc::clone(&settings.keyring), Arc::clone(&settings.identity));
+    let (keyring, identity) = (Arc::clone(keyring), Arc::clone(identity));
     let make = move || {
         if !cores.is_empty()
             && let Err(error) = confine(&cores)
@@ -236,7 +247,7 @@ fn crypto_pool(plan: &ThreadPlan, settings: &Settings) -> Pool {
     std::thread::spawn(make).join().expect("making a pool doesn't panic")
 }
 
-/// Starts a replica's threads.
+/// Starts the threads one by one.
 struct Spawner {
     inquiry: Arc<Inquiry>,
     ended: Sender<Result<(), ReplicaFailed>>,

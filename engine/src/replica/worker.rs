@@ -3,7 +3,7 @@ use std::io;
 use std::time::Duration;
 
 use hypostyle_app_api::{ClientId, Now, PillarId, ReplicaId};
-use hypostyle_net::{ConnectionId, Event, Payload, Peer, Reject, Role, Transport};
+use hypostyle_net::{ConnectionId, Event, Payload, Peer, Reject, Role, Wire};
 use hypostyle_pillars::message::PeerFrame;
 use hypostyle_pillars::{Declared, Source, Target};
 
@@ -19,10 +19,10 @@ use crate::status::{EvidenceStatus, PartialStatus, PillarStatus};
 
 /// A worker's thread: it owns some pillars and their sockets. A turn: read each ready socket, verify, step, execute if
 /// the executor is here, seal, one write per touched socket. It moves bytes and time and decides nothing.
-pub(crate) struct Worker<A: Application> {
+pub(crate) struct Worker<A: Application, W> {
     pub(crate) me: ReplicaId,
     pub(crate) node: Node,
-    pub(crate) transport: Transport,
+    pub(crate) transport: W,
     pub(crate) mailbox: Mailbox,
     pub(crate) executor: ExecutorLink<A>,
     /// The other workers, by number; `None` for this one.
@@ -68,7 +68,7 @@ const EXECUTE_TIME: Duration = Duration::from_millis(1);
 /// How soon a full mailbox of another thread is tried again.
 pub(crate) const RETRY: Duration = Duration::from_millis(1);
 
-impl<A: Application> Worker<A> {
+impl<A: Application, W: Wire> Worker<A, W> {
     /// Turns until told to stop.
     ///
     /// # Errors
@@ -367,7 +367,7 @@ impl Links {
         u16::try_from(up).expect("at most n")
     }
 
-    fn send(&self, transport: &mut Transport, pillar: PillarId, to: Target, message: &PeerMessage) {
+    fn send(&self, transport: &mut impl Wire, pillar: PillarId, to: Target, message: &PeerMessage) {
         let everyone = match to {
             Target::Peers => (0..self.replicas).map(ReplicaId),
             Target::Peer(peer) => (peer.0..peer.0 + 1).map(ReplicaId),
@@ -415,7 +415,7 @@ fn named(net: &hypostyle_net::Counters) -> [(&'static str, u64); 8] {
     ]
 }
 
-fn send(transport: &mut Transport, id: ConnectionId, message: &PeerMessage) {
+fn send(transport: &mut impl Wire, id: ConnectionId, message: &PeerMessage) {
     let (kind, bytes) = match message {
         PeerMessage::Body(body) => (PeerFrame::BODY, body.bytes()),
         PeerMessage::Bundle(bundle) => (PeerFrame::BUNDLE, bundle.bytes()),
