@@ -91,6 +91,7 @@ impl<'a> Terminal<'a> {
                 assert!(!printed.is_empty(), "{line}");
             }
             ["hypostyle-bench", "run", ..] => self.bench(&words),
+            ["hypostyle-bench", "pillar-scaling", ..] => self.scaling(&words),
             _ => panic!("README has a command that this test doesn't know: {line}"),
         }
     }
@@ -171,6 +172,22 @@ impl<'a> Terminal<'a> {
         less.extend(["--warmup", "200ms", "--duration", "1s", "--json", "--out", "figures"]);
         assert_eq!(pillars_measured(&self.finish(&less)), value("--pillars").unwrap_or("1"));
         assert!(self.directory.path().join("figures/points.csv").exists());
+    }
+
+    /// The same, with the numbers after its flags replaced.
+    fn scaling(&self, words: &[&str]) {
+        let mut less = words.to_vec();
+        for (index, word) in words.iter().enumerate() {
+            match *word {
+                "--operations" => less[index + 1] = "5000",
+                "--repeat" => less[index + 1] = "1",
+                _ => {}
+            }
+        }
+        less.extend(["--out", "scaling"]);
+        let printed = String::from_utf8(self.finish(&less).stdout).unwrap();
+        assert!(printed.contains("two pillars on two cores : one on one"), "{printed}");
+        assert!(self.directory.path().join("scaling/scaling.csv").exists());
     }
 
     /// What `cargo demo` runs, as a debug build.
