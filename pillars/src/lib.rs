@@ -21,7 +21,8 @@ mod votes;
 pub use config::Config;
 pub use evidence::Evidence;
 pub use outbox::{
-    CheckpointVote, Decided, Declaration, Declared, Demand, Executed, Input, Output, Stable, Target,
+    CheckpointVote, Decided, Declaration, Declared, Demand, Executed, Input, Output, SignerProgress, Stable,
+    Target,
 };
 pub use pillar::{Admission, Pillar, Progress, Source};
 pub use placement::{Assign, Leaders, assigned_pillar, crosses_run, primary};

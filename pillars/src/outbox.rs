@@ -49,8 +49,19 @@ pub enum Input {
     Voting(bool),
     /// A replica, this one or another, has recovered so many times: what it declared in earlier incarnations is void.
     Incarnation(ReplicaId, u64),
+    /// How far the signer has come, where it signs one thing at a time.
+    Signer(SignerProgress),
     /// The end of a turn, or the time of [`crate::Pillar::next_deadline`].
     Tick,
+}
+
+/// What a replica's signer was ever given, statements and replies, and how much of it is signed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SignerProgress {
+    /// Given.
+    pub given: u64,
+    /// Signed.
+    pub signed: u64,
 }
 
 /// What a pillar wants done, in order.

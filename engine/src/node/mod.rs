@@ -250,6 +250,9 @@ impl Node {
         self.ticks_again = false;
         self.drive_recovery(now);
         for index in 0..self.pillars.len() {
+            if let Some(progress) = self.sealer.progress() {
+                self.step(now, index, Input::Signer(progress));
+            }
             self.step(now, index, Input::Tick);
         }
     }
@@ -437,6 +440,8 @@ impl Node {
     }
 
     fn signed(&mut self, now: Now, ticket: u64, signature: Bytes) {
+        // A batch may have waited for just this.
+        self.ticks_again |= self.sealer.progress().is_some();
         for sealed in self.sealer.signed(ticket, signature) {
             self.counters.seals += 1;
             for (pillar, declared) in sealed.declared {

@@ -5,7 +5,7 @@ use hypostyle_app_api::{Digest, PillarId, ReplicaId};
 use hypostyle_crypto::merkle::Tree;
 use hypostyle_crypto::{Entry, SEAL_ENTRIES_MAX, Seal};
 use hypostyle_pillars::message::{Bundle, SealedBundle, Statement};
-use hypostyle_pillars::{Declaration, Declared};
+use hypostyle_pillars::{Declaration, Declared, SignerProgress};
 
 use crate::reply::{ReplyGroup, seal_tree};
 
@@ -22,6 +22,7 @@ pub(crate) struct Sealer {
     first_pillar: usize,
     /// Whether the latest seal was for replies.
     replied: bool,
+    progress: SignerProgress,
 }
 
 /// What of the configuration concerns sealing.
@@ -77,21 +78,31 @@ impl Sealer {
     pub(crate) fn new(settings: SealerSettings, pillars: &[PillarId]) -> Self {
         let said = pillars.iter().map(|pillar| (*pillar, VecDeque::new())).collect();
         let (replies, flights) = (VecDeque::new(), VecDeque::new());
-        Self { settings, said, replies, flights, next_ticket: 0, first_pillar: 0, replied: false }
+        let progress = SignerProgress::default();
+        Self { settings, said, replies, flights, next_ticket: 0, first_pillar: 0, replied: false, progress }
     }
 
     /// Adds a statement that travels on the links of the worker's `index`-th pillar.
     pub(crate) fn statement(&mut self, index: usize, statement: Statement) {
+        self.progress.given += 1;
         self.said[index].1.push_back(Said::Statement(statement));
     }
 
     /// Adds a declaration of the worker's `index`-th pillar: sealed after all that the pillar has said before.
     pub(crate) fn declare(&mut self, index: usize, declaration: Declaration) {
+        self.progress.given += 1;
         self.said[index].1.push_back(Said::Declaration(declaration));
     }
 
     pub(crate) fn replies(&mut self, groups: impl IntoIterator<Item = ReplyGroup>) {
+        let before = self.replies.len();
         self.replies.extend(groups);
+        self.progress.given += (self.replies.len() - before) as u64;
+    }
+
+    /// How far it has come, where statements or replies have seals to themselves: else one signature takes all that waits.
+    pub(crate) fn progress(&self) -> Option<SignerProgress> {
+        self.settings.seals_one().then_some(self.progress)
     }
 
     /// Whether something waits for a signature that could be made now.
@@ -134,7 +145,10 @@ impl Sealer {
         complete
     }
 
-    fn land(&self, flight: Flight) -> Sealed {
+    fn land(&mut self, flight: Flight) -> Sealed {
+        let statements: usize = flight.bundles.iter().map(|bundle| bundle.statements().len()).sum();
+        let replies = flight.replies.as_ref().map_or(0, |(groups, _)| groups.len());
+        self.progress.signed += (flight.declarations.len() + statements + replies) as u64;
         let signature = flight.signature.expect("only signed flights land");
         let seal = Seal { signer: self.settings.me, entries: flight.entries, signature };
         let seal_one =

@@ -49,6 +49,12 @@ impl Bundle {
         Self { signer, pillar, statements: statements.into(), digest: digest(&bytes), bytes }
     }
 
+    /// What it says.
+    #[must_use]
+    pub fn statements(&self) -> &[Statement] {
+        &self.statements
+    }
+
     /// Its entry in a seal.
     #[must_use]
     pub fn entry(&self) -> Entry {

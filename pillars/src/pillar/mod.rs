@@ -27,7 +27,7 @@ use crate::evidence::Evidence;
 use crate::log::Log;
 use crate::marks::Marks;
 use crate::message::{Body, Kind, Message, NewView, SealedBundle, Statement};
-use crate::outbox::{CheckpointVote, Executed, Input, Output, Stable, Target};
+use crate::outbox::{CheckpointVote, Executed, Input, Output, SignerProgress, Stable, Target};
 use crate::passed::PassedOn;
 use crate::recovers::PendingRecovers;
 use crate::requests::PendingRequests;
@@ -60,6 +60,9 @@ pub struct Pillar {
     clients: Clients,
     batches: Batches,
     passed: PassedOn,
+    signer: SignerProgress,
+    /// What the signer had been given when the next batch began to gather.
+    gathers_from: Option<u64>,
     pending: PendingRequests,
     recovers: PendingRecovers,
     /// Bodies of the primary that came before their proposals.
@@ -129,6 +132,8 @@ impl Pillar {
             clients: Clients::new(config.clients, config.client_window),
             batches: Batches::default(),
             passed: PassedOn::new(config.replicas),
+            signer: SignerProgress::default(),
+            gathers_from: None,
             pending: PendingRequests::default(),
             recovers: PendingRecovers::new(config.replicas),
             early: VecDeque::new(),
@@ -202,6 +207,7 @@ impl Pillar {
             Input::Installed(seq) => self.on_installed(now, seq, out),
             Input::Voting(voting) => self.on_voting(voting, out),
             Input::Incarnation(replica, incarnation) => self.on_incarnation(now, replica, incarnation),
+            Input::Signer(signer) => self.signer = signer,
             Input::Tick => self.on_tick(now, out),
         }
         self.watch(now, frontier);

@@ -69,11 +69,17 @@ impl Pillar {
     /// When the next batch may be cut. While its proposal would have to wait for the signer only a full one is: what isn't
     /// full gathers meanwhile.
     pub(super) fn batch_due(&self) -> Option<Instant> {
-        if self.is_proposing() && !self.batches.is_full(&self.config) {
+        let waits = self.gathers_from.is_some_and(|given| self.signer.signed < given);
+        if (waits || self.is_proposing()) && !self.batches.is_full(&self.config) {
             return None;
         }
         let passed = self.passed.since().map(|since| since + self.config.batch_delay);
         passed.into_iter().chain(self.batches.due(&self.config)).min()
+    }
+
+    /// Whether there are requests to be proposed.
+    fn waits_for_batch(&self) -> bool {
+        !(self.batches.is_empty() && self.passed.is_empty())
     }
 
     /// Whether the own last proposal is still being signed.
@@ -85,6 +91,7 @@ impl Pillar {
 
     /// The next batch. One whose clients have all acknowledged beyond it since would execute nothing.
     fn cut(&mut self, now: Now) -> Option<Body> {
+        self.gathers_from = None;
         loop {
             let body = match self.passed.is_next(!self.batches.is_empty()) {
                 true => self.passed.cut(now.wall, &self.config),
@@ -383,11 +390,16 @@ impl Pillar {
 
     /// Proposes what waits and what is owed, while the pipeline has room.
     pub(super) fn propose(&mut self, now: Now, out: &mut Vec<Output>) {
+        if !self.waits_for_batch() {
+            self.gathers_from = None;
+        } else if self.gathers_from.is_none() {
+            self.gathers_from = Some(self.signer.given);
+        }
         while let Some(seq) = self.next_proposal() {
             let owed = self.may_be_empty(seq) && !bug!(Bug::EmptySlotsNotProposed);
             // What waits fills an owed slot before an empty body does, even if the batch isn't due.
-            let waits = !(self.batches.is_empty() && self.passed.is_empty());
-            let due = waits && (owed || self.batch_due().is_some_and(|due| due <= now.instant));
+            let due =
+                self.waits_for_batch() && (owed || self.batch_due().is_some_and(|due| due <= now.instant));
             let body = match self.cut_recovers(now).or_else(|| due.then(|| self.cut(now)).flatten()) {
                 Some(body) => Arc::new(body),
                 None if owed => Arc::clone(&self.empty),

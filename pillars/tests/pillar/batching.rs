@@ -1,8 +1,8 @@
 //! When batches are cut, and how large they get.
 
 use hypostyle_app_api::{PillarId, ReplicaId, Seq, Timestamp};
-use hypostyle_pillars::Config;
 use hypostyle_pillars::message::Kind;
+use hypostyle_pillars::{Config, Input, SignerProgress};
 
 use crate::cluster::Cluster;
 use crate::fixture::{MS, body_frame, bundle_frame, config, statement};
@@ -34,6 +34,36 @@ fn while_the_pipeline_is_full_batches_grow() {
     assert_eq!(cluster.pillar(0, 0).progress().queued, 26);
     cluster.run();
     assert_eq!(batches(&cluster), [1, 1, 1, 1, 8, 8, 8, 2]);
+}
+
+/// Where each reply has a signature, a proposal comes after those that were asked for before it: meanwhile it gathers.
+#[test]
+fn what_does_not_fill_a_batch_gathers_until_the_signer_has_what_it_was_given_before() {
+    let mut cluster = Cluster::new(config(4, 1));
+    let signer = |given, signed| Input::Signer(SignerProgress { given, signed });
+    let step = |cluster: &mut Cluster, input| {
+        cluster.step(ReplicaId(0), PillarId(0), input);
+        cluster.tick(ReplicaId(0));
+    };
+    step(&mut cluster, signer(7, 5));
+    cluster.submit(0, cluster.keys.lone(0, 1));
+    cluster.run();
+    assert_eq!(batches(&cluster), [0; 0], "two signatures are under way");
+    step(&mut cluster, signer(9, 6));
+    cluster.submit(0, cluster.keys.lone(0, 2));
+    cluster.run();
+    assert_eq!(batches(&cluster), [0; 0]);
+    step(&mut cluster, signer(9, 7));
+    cluster.run();
+    assert_eq!(batches(&cluster), [2], "what was given to the signer later doesn't matter");
+    for number in 3..=11 {
+        cluster.submit(0, cluster.keys.lone(0, number));
+    }
+    cluster.run();
+    assert_eq!(batches(&cluster), [2, 8], "a full one doesn't wait, what is left does");
+    step(&mut cluster, signer(9, 9));
+    cluster.run();
+    assert_eq!(batches(&cluster), [2, 8, 1]);
 }
 
 #[test]
