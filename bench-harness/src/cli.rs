@@ -142,7 +142,7 @@ pub struct ScalingArgs {
     /// How clients authenticate requests, and replicas replies.
     #[arg(long, value_enum, default_value_t = ClientAuth::Mac)]
     pub client_auth: ClientAuth,
-    /// Operations of a recording at least. All of it is kept in memory, at most 1 GiB.
+    /// Operations of a recording at least. There are two, kept in memory, of at most 1 GiB each.
     #[arg(long, default_value_t = 800_000)]
     pub operations: u64,
     /// Operations a batch.

@@ -99,8 +99,22 @@ pub fn run(flags: &ScalingArgs, places: &Places, progress: &Progress) -> anyhow:
     if cores.len() < 2 {
         return usage("pillar-scaling compares one core with two, and this process may use one only");
     }
-    if flags.repeat == 0 {
-        return usage("--repeat 0: use 1 or more");
+    for (flag, value) in [
+        ("--repeat", u64::from(flags.repeat)),
+        ("--operations", flags.operations),
+        ("--bundle", flags.bundle.into()),
+        ("--batch-max", flags.batch_max.into()),
+    ] {
+        if value == 0 {
+            return usage(format!("{flag} 0: use 1 or more"));
+        }
+    }
+    let wave = u64::from(flags.bundle) * u64::from(flags.batch_max);
+    if wave > WAVE_MAX {
+        return usage(format!(
+            "--bundle {} times --batch-max {} is {wave} operations under way together; use at most {WAVE_MAX}",
+            flags.bundle, flags.batch_max
+        ));
     }
     let environment = Environment::now(0);
     let keys = open_keys(flags, places, progress)?;
@@ -157,6 +171,8 @@ fn open_keys(flags: &ScalingArgs, places: &Places, progress: &Progress) -> anyho
 }
 
 const REPLICAS: usize = 4;
+/// Operations of a pillar that are under way together: they must fit the clients' windows.
+const WAVE_MAX: u64 = 65_536;
 
 fn record(flags: &ScalingArgs, keys: &Keys, pillars: u16, progress: &Progress) -> anyhow::Result<Recording> {
     let spinner = progress.spinner(&format!("recording P = {pillars}"));
@@ -189,7 +205,8 @@ fn cluster(flags: &ScalingArgs, keys: &Keys, pillars: u16) -> ClusterConfig {
 
 fn play(recording: &Recording, way: &Way, cores: &[usize], keys: &Keys) -> anyhow::Result<Played> {
     let config = ReplicaConfig {
-        cores: hypostyle::config::Cores::List(cores[..way.cores].to_vec()),
+        // Of two cores one worker that does all is pinned to the first.
+        cores: hypostyle::config::Cores::List(cores[..2].to_vec()),
         workers: Count::Fixed(way.pillars),
         executor: way.executor,
         crypto_threads: Count::Fixed(0),

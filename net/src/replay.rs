@@ -57,11 +57,12 @@ struct Playing {
     track: Track,
     next: usize,
     announced: bool,
+    ended: bool,
 }
 
 const WAKER: Token = Token(0);
-/// How soon a gate is tried again that was shut.
-const RETRY: Duration = Duration::from_micros(50);
+/// How soon a gate is tried again that was shut, unless somebody wakes the listener before.
+const RETRY: Duration = Duration::from_millis(1);
 
 impl Gate {
     /// Frames up to this value may be read. 0, the value at first, lets none through whose own is higher.
@@ -90,7 +91,8 @@ impl Replay {
             session: track.session.clone(),
         };
         let events = tracks.iter().enumerate().map(up).collect();
-        let connections = tracks.into_iter().map(|track| Playing { track, next: 0, announced: false });
+        let connections =
+            tracks.into_iter().map(|track| Playing { track, next: 0, announced: false, ended: false });
         Ok(Self {
             poll,
             ready: Events::with_capacity(1),
@@ -100,6 +102,15 @@ impl Replay {
             gate,
             counters: Counters::default(),
         })
+    }
+
+    fn end(&mut self, id: ConnectionId, reason: &'static str) {
+        let Some(playing) = self.connections.get_mut(id.index).filter(|playing| !playing.ended) else {
+            return;
+        };
+        (playing.ended, playing.next) = (true, playing.track.frames.len());
+        let Track { peer, pillar, .. } = playing.track;
+        self.events.push_back(Event::Down { id, peer, pillar, reason: reason.to_owned() });
     }
 
     fn count_sent(&mut self, length: usize) {
@@ -167,8 +178,8 @@ impl Wire for Replay {
             left = left.saturating_sub(payload.len());
             self.counters.frames_in += 1;
             self.counters.bytes_in += payload.len() as u64;
-            if on_frame(Payload::Peer(payload)).is_break() {
-                playing.next = playing.track.frames.len();
+            if let ControlFlow::Break(Reject(reason)) = on_frame(Payload::Peer(payload)) {
+                self.end(id, reason);
                 return ReadOutcome::Closed;
             }
         }
@@ -187,10 +198,8 @@ impl Wire for Replay {
 
     fn flush(&mut self) {}
 
-    fn close(&mut self, id: ConnectionId, _reason: &'static str) {
-        if let Some(playing) = self.connections.get_mut(id.index) {
-            playing.next = playing.track.frames.len();
-        }
+    fn close(&mut self, id: ConnectionId, reason: &'static str) {
+        self.end(id, reason);
     }
 
     /// Nobody arrives.
@@ -261,6 +270,7 @@ mod tests {
         replay.poll(Instant(0), Some(Duration::ZERO)).unwrap();
         let read = replay.read(connection_id(0), 100, &mut |_| ControlFlow::Break(Reject("no")));
         assert_eq!(read, ReadOutcome::Closed);
+        assert!(replay.events.iter().any(|event| matches!(event, Event::Down { .. })));
         assert_eq!(turn(&mut replay, 100).0, Vec::<Bytes>::new());
     }
 

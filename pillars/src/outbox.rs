@@ -95,6 +95,8 @@ pub enum Output {
     Lag(Duration),
     /// A replica's verified checkpoint statement, for the executor.
     CheckpointVote(CheckpointVote),
+    /// The whole proof of a stable checkpoint, for the executor: it comes once.
+    CheckpointProven(Stable),
     /// A replica has signed what contradicts what it signed before. [`crate::Pillar::evidence`] holds the first such pair.
     Equivocated(ReplicaId),
     /// A client's tags held at some replicas only and stopped a slot: no pillar takes them for a while.

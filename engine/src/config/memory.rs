@@ -38,7 +38,7 @@ impl ClusterConfig {
         let pillar = self.slots_memory() + self.view_changes_memory() + self.queues_memory() + WORKER;
         let order = ORDER_ENTRIES_MAX * (size_of::<OrderEntry>() + PLACE)
             + (ORDER_REQUESTS_MAX + self.batch_max as usize) * size_of::<OrderedRequest>();
-        let checkpoints = (2 * self.window / self.checkpoint_interval) as usize + 2;
+        let checkpoints = (2 * self.window / self.checkpoint_interval) as usize + 3;
         let fixed = REPLICA + order + checkpoints * self.bundles_memory() + self.catch_up_bytes;
         let clients = self.clients.len() * self.client_memory();
         let all = fixed + usize::from(self.pillars) * pillar + clients;

@@ -10,7 +10,7 @@ use super::Output;
 
 /// Collects the replicas' verified Checkpoint statements until 2f+1 agree (OSDI'99, section 4.3).
 ///
-/// Kept: one vote a replica for each checkpoint round in (h, h+2L], and beyond that each replica's highest, so that a
+/// Kept: one vote a replica for each checkpoint round in (h, h+2L+K], and beyond that each replica's highest, so that a
 /// replica that was left far behind learns of it. Of two votes of a replica for one round that one stays which more others
 /// agree with: a faulty replica that tells each another digest may stand in the proof that others have, and that proof
 /// must count here too.
@@ -26,7 +26,8 @@ pub struct Checkpoints {
     digest: Digest,
     /// Votes are kept by round above this one: h, or higher.
     base: Round,
-    /// Those for the rounds base+K, base+2K, … base+2L.
+    /// Those for the rounds base+K, base+2K, … base+2L+K: from L below what was taken over to L above it, which nobody
+    /// is behind for.
     rounds: VecDeque<Votes>,
     /// Each replica's highest above these.
     beyond: Vec<Option<(Round, Vote)>>,
@@ -81,7 +82,7 @@ impl Checkpoints {
     #[must_use]
     pub fn new(replicas: u16, interval: u64, window: u64) -> Self {
         assert!(replicas % 3 == 1 && interval > 0 && window >= interval && window.is_multiple_of(interval));
-        let kept = usize::try_from(2 * window / interval).expect("the window fits memory");
+        let kept = usize::try_from(2 * window / interval + 1).expect("the window fits memory");
         Self {
             faults: usize::from(replicas / 3),
             interval,
@@ -125,6 +126,20 @@ impl Checkpoints {
         *told = round.max(*told);
         self.look_behind(out);
         Ok(())
+    }
+
+    /// Takes a proof as a whole: 2f+1 replicas' statements for one round and digest, checked where they came together. It
+    /// comes once, whatever the replicas in it have told this one apart.
+    pub fn prove(&mut self, proven: Stable, out: &mut Vec<Output>) {
+        if proven.round <= self.stable {
+            return;
+        }
+        for signer in proven.proof.iter().map(|bundle| bundle.signer()) {
+            let told = &mut self.told[signer.index()];
+            *told = proven.round.max(*told);
+        }
+        self.advance(proven, out);
+        self.look_behind(out);
     }
 
     /// This replica has executed all slots up to `round`.
@@ -274,7 +289,7 @@ impl Checkpoints {
             let (round, vote) = self.beyond[index].take().expect("seen above");
             if round > self.base {
                 let replica = ReplicaId(u16::try_from(index).expect("one place a replica"));
-                // Its replica may have voted for a round of the window since: then that vote stands.
+                // Its replica may have voted for a round of the window since: that may stand.
                 let _ = self.cast(replica, round, vote, out);
             }
         }
@@ -319,7 +334,7 @@ impl Votes {
         agree.map(|vote| Arc::clone(&vote.bundle)).collect()
     }
 
-    /// The most votes that one digest can still reach.
+    /// The most votes that one digest can still reach, if nobody votes again.
     fn best_possible(&self) -> usize {
         let cast = || self.votes.iter().flatten();
         let count = |digest: Digest| cast().filter(|vote| vote.digest == digest).count();

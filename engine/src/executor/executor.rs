@@ -4,7 +4,7 @@ use hypostyle_app_api::{
 };
 use hypostyle_crypto::sha256;
 use hypostyle_pillars::message::{Body, Request, RequestRef};
-use hypostyle_pillars::{CheckpointVote, Decided};
+use hypostyle_pillars::{CheckpointVote, Decided, Stable};
 use hypostyle_probe::{Bug, bug};
 
 use super::service::Service;
@@ -140,6 +140,13 @@ impl<A: Application> Executor<A> {
         let from = out.outputs.len();
         let counted = self.checkpoints.vote(vote, &mut out.outputs);
         self.counters.ignored_votes += u64::from(counted.is_err());
+        self.heed(&out.outputs[from..]);
+    }
+
+    /// Takes the proof of a stable checkpoint that a VIEW-CHANGE brought.
+    pub fn checkpoint_proven(&mut self, proven: Stable, out: &mut ExecutorOutbox) {
+        let from = out.outputs.len();
+        self.checkpoints.prove(proven, &mut out.outputs);
         self.heed(&out.outputs[from..]);
     }
 

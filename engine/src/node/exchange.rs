@@ -75,6 +75,7 @@ pub(crate) enum ExecutorInput {
     /// The same, of a request that a pillar expects its primary to order.
     Awaited(Lookup),
     CheckpointVote(CheckpointVote),
+    CheckpointProven(Stable),
     /// A pillar entered a view: replies tell it.
     Entered(PillarId, View),
     /// A peer says something about a state transfer.
@@ -107,7 +108,7 @@ impl ExecutorInput {
     /// may ask, and a replica repeat itself, without end.
     pub(crate) fn comes_again(&self, me: ReplicaId) -> bool {
         match self {
-            Self::Decided(_) | Self::Entered(..) => false,
+            Self::Decided(_) | Self::Entered(..) | Self::CheckpointProven(_) => false,
             Self::Lookup(_) | Self::Awaited(_) | Self::Transfer(..) | Self::Lag(..) => true,
             Self::CheckpointVote(vote) => vote.replica != me,
         }

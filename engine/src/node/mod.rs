@@ -397,6 +397,9 @@ impl Node {
             }
             Output::Lag(lag) => NodeOutput::ToExecutor(ExecutorInput::Lag(pillar, lag)),
             Output::CheckpointVote(vote) => NodeOutput::ToExecutor(ExecutorInput::CheckpointVote(vote)),
+            Output::CheckpointProven(proven) => {
+                NodeOutput::ToExecutor(ExecutorInput::CheckpointProven(proven))
+            }
             Output::Decided(decided) => {
                 self.ticks_again = true;
                 self.count_decided(&decided);

@@ -181,7 +181,8 @@ impl Replica {
         };
         let wires = (0..workers).map(of).collect::<Result<Vec<_>, _>>()?;
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        start::run(self, application, &plan, wires, (nowhere, nowhere))
+        let keyring = Arc::new(self.cluster.keyring()?);
+        start::run(self, application, &plan, &keyring, wires, (nowhere, nowhere))
     }
 
     /// Its threads and their cores on this machine; what an operator should know of it is logged.

@@ -100,6 +100,9 @@ impl<A: Application> Seat<A> {
                 self.executor.lookup(&lookup);
             }
             ExecutorInput::CheckpointVote(vote) => self.executor.checkpoint_vote(vote, &mut self.outbox),
+            ExecutorInput::CheckpointProven(proven) => {
+                self.executor.checkpoint_proven(proven, &mut self.outbox);
+            }
             ExecutorInput::Entered(pillar, view) => self.executor.set_view(pillar, view),
             ExecutorInput::Lag(pillar, lag) => {
                 if self.monitor.lags(pillar, lag) {

@@ -30,10 +30,11 @@ pub(super) fn start<A: Application>(
     let (cluster, me) = (&replica.cluster, replica.config.id);
     let listeners = replica.listeners.take().map_or_else(|| Listeners::bind(cluster, me), Ok)?;
     let addresses = (listeners.peer.local_addr()?, listeners.client.local_addr()?);
-    let settings = settings(cluster, &replica.config, &replica.identity)?;
+    let keyring = Arc::new(cluster.keyring()?);
+    let settings = settings(cluster, &replica.config, &keyring, &replica.identity);
     let plan = replica.plan();
     let wires = transports(cluster, &replica.config, &settings, usize::from(plan.workers), listeners)?;
-    run(replica, application, &plan, wires, addresses)
+    run(replica, application, &plan, &keyring, wires, addresses)
 }
 
 /// Starts the threads of a replica, a worker for each of the `wires`.
@@ -41,13 +42,14 @@ pub(super) fn run<A: Application, W: Wire + Send + 'static>(
     replica: Replica,
     application: A,
     plan: &ThreadPlan,
+    keyring: &Arc<Keyring>,
     wires: Vec<W>,
     addresses: (SocketAddr, SocketAddr),
 ) -> Result<RunningReplica, StartError> {
     super::panics::quiet_the_application();
     let Replica { cluster, config, identity, listeners: _, restarted, home, extra_counters } = replica;
     let me = config.id;
-    let pool = crypto_pool(plan, &Arc::new(cluster.keyring()?), &identity);
+    let pool = crypto_pool(plan, keyring, &identity);
     let (posts, mailboxes): (Vec<_>, Vec<_>) = wires.iter().map(|wire| mailbox(wake(wire))).unzip();
     let (executor_post, executor_mails, executor_bell) = match plan.executor {
         ExecutorPlace::Inline => (None, None, None),
@@ -133,10 +135,11 @@ pub(super) fn run<A: Application, W: Wire + Send + 'static>(
 fn settings(
     cluster: &ClusterConfig,
     config: &ReplicaConfig,
+    keyring: &Arc<Keyring>,
     identity: &Arc<Identity>,
-) -> Result<Settings, StartError> {
-    Ok(Settings {
-        keyring: Arc::new(cluster.keyring()?),
+) -> Settings {
+    Settings {
+        keyring: Arc::clone(keyring),
         identity: Arc::clone(identity),
         me: Peer { role: Role::Replica, id: u32::from(config.id.0) },
         pillars: cluster.pillars,
@@ -150,7 +153,7 @@ fn settings(
         handshake_timeout: config.limits.handshake_timeout,
         source: config.source,
         tickets: Arc::new(TicketKey::generate()),
-    })
+    }
 }
 
 /// One a worker, dialling for its pillars. The first accepts for all and hands over what isn't for its own.

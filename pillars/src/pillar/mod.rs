@@ -360,6 +360,8 @@ impl Pillar {
     fn on_installed(&mut self, now: Now, seq: Seq, out: &mut Vec<Output>) {
         self.transferring = false;
         self.unsaid_checkpoint = None;
+        // What it has stated above may have been of a state that was wrong: it will state that again.
+        self.checkpoint.take_if(|(round, _)| round.0 > seq.0);
         // It may lie below what was executed, when that was found to be wrong.
         self.executed = seq;
         self.frontier = self.frontier.max(seq);

@@ -12,7 +12,7 @@ use super::new_view::{Begun, Candidate};
 use crate::Rejected;
 use crate::evidence::{Evidence, view_changes_differ};
 use crate::message::{Leave, Prepared, SealedBundle, Statement, ViewChange, ViewChangeContent, WantedBody};
-use crate::outbox::{CheckpointVote, Declaration, Declared, Output, Stable};
+use crate::outbox::{Declaration, Declared, Output, Stable};
 
 /// What a pillar knows of the change of views.
 #[derive(Clone, Debug)]
@@ -190,7 +190,7 @@ impl Pillar {
         }
     }
 
-    /// The proof of a stable checkpoint moves the watermarks, and serves the executor like any other votes.
+    /// The proof of a stable checkpoint moves the watermarks. Nobody sends it again then, so the executor gets it whole.
     pub(super) fn learn_stable(&mut self, now: Now, change: &ViewChange, out: &mut Vec<Output>) {
         let (round, digest) = change.stable();
         if round <= self.stable_round() {
@@ -201,12 +201,10 @@ impl Pillar {
         for bundle in change.bundles().iter().filter(|bundle| bundle.statements().contains(&statement)) {
             proof.entry(bundle.signer()).or_insert_with(|| Arc::new(SealedBundle::clone(bundle).compact()));
         }
-        for (replica, bundle) in &proof {
-            let vote = CheckpointVote { replica: *replica, round, digest, bundle: Arc::clone(bundle) };
-            out.push(Output::CheckpointVote(vote));
-        }
         let proof = proof.into_values().take(self.config.quorum()).collect();
-        self.on_stable(now, Stable { round, digest, proof }, out);
+        let stable = Stable { round, digest, proof };
+        out.push(Output::CheckpointProven(stable.clone()));
+        self.on_stable(now, stable, out);
     }
 
     /// When f+1 replicas want higher views, a correct one is among them: this replica joins the smallest of those.

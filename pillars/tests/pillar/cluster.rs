@@ -413,6 +413,9 @@ impl Cluster {
                     inputs.extend(pillars.map(|p| (p, Input::Stable(stable.clone()))));
                 }
             }
+            Output::CheckpointProven(stable) => {
+                inputs.extend(pillars.map(|p| (p, Input::Stable(stable.clone()))));
+            }
             Output::Rejected(_, reason) => self.rejected.push(reason),
             Output::Declare(declaration) => {
                 let unsealed = &mut self.replicas[at.index()].unsealed[pillar.index()];

@@ -282,3 +282,42 @@ fn what_a_peer_was_sent_and_does_not_show_is_sent_less_and_less_often() {
     assert_eq!(asks(&mut cluster, 0), whole, "what was under way is lost");
     assert!(asks(&mut cluster, 15) > 0, "it shows nearly all, and may have lost the rest");
 }
+
+/// A reviewer's find: a replica whose state was wrong went on resending what it had stated of it, over what it states now.
+#[test]
+fn a_replica_that_took_over_another_state_resends_no_checkpoint_of_the_former() {
+    use hypostyle_app_api::{Digest, Round, Seq, View};
+    use hypostyle_pillars::message::{Statement, Status};
+    use hypostyle_pillars::{Input, Output, Pillar};
+    let mut cluster = Cluster::new(config(4, 1));
+    let me = ReplicaId(3);
+    let mut pillar = Pillar::new(Config { me, ..config(4, 1) });
+    let mut resent = |cluster: &mut Cluster, inputs: Vec<Input>| {
+        cluster.now.instant = cluster.now.instant + 1000 * MS;
+        let status = Status {
+            view: View(0),
+            active: true,
+            stable: Round(0),
+            frontier: Seq(0),
+            accepted: Seq(0),
+            wanted: vec![],
+            wanted_changes: vec![],
+        };
+        let inputs = inputs.into_iter().chain([Input::Status(ReplicaId(1), status)]);
+        let mut out = Vec::new();
+        inputs.for_each(|input| pillar.step(cluster.now, input, &mut out));
+        let bundles = out.into_iter().filter_map(|output| match output {
+            Output::SendBundle(_, bundle) => Some(bundle.statements().to_vec()),
+            _ => None,
+        });
+        bundles.flatten().map(|statement| (statement.seq, statement.digest)).collect::<Vec<_>>()
+    };
+    let stated = |cluster: &Cluster, digest| {
+        let statement = Statement::checkpoint(Round(8), Digest([digest; 32]));
+        Input::Sealed(std::sync::Arc::new(cluster.keys.bundle(me, PillarId(0), &[statement])))
+    };
+    let (wrong, right) = (stated(&cluster, 1), stated(&cluster, 2));
+    assert_eq!(resent(&mut cluster, vec![wrong]), [(Seq(8), Digest([1; 32]))]);
+    assert_eq!(resent(&mut cluster, vec![Input::Installed(Seq(4))]), []);
+    assert_eq!(resent(&mut cluster, vec![right]), [(Seq(8), Digest([2; 32]))]);
+}

@@ -226,6 +226,7 @@ impl Seat {
             Output::SendStatus(..)
             | Output::Demand(_)
             | Output::CheckpointVote(_)
+            | Output::CheckpointProven(_)
             | Output::Equivocated(..)
             | Output::Rejected(..)
             | Output::Entered(_)

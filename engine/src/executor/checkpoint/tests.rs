@@ -24,7 +24,7 @@ fn vote_of(replica: u16, round: u64, digest: Digest) -> CheckpointVote {
     CheckpointVote { replica: ReplicaId(replica), round: Round(round), digest, bundle }
 }
 
-/// n = 4, K = 2, L = 4: votes are kept for rounds 2, 4, 6, 8.
+/// n = 4, K = 2, L = 4: votes are kept for rounds 2, 4, 6, 8, 10.
 struct Scene {
     checkpoints: Checkpoints,
     out: Vec<Output>,
@@ -161,11 +161,11 @@ fn a_replica_left_behind_learns_of_it_from_f_plus_1() {
 #[test]
 fn votes_beyond_the_window_count_when_it_gets_there() {
     let mut scene = Scene::new();
-    scene.votes([1, 2], 10, B);
+    scene.votes([1, 2], 12, B);
     scene.votes([0, 1, 2], 4, A);
-    assert_eq!(scene.told(), ["behind 10", "stable 4 0a0a0a0a"]);
-    scene.votes([3], 10, B);
-    assert_eq!(scene.told(), ["stable 10 0b0b0b0b"]);
+    assert_eq!(scene.told(), ["behind 12", "stable 4 0a0a0a0a"]);
+    scene.votes([3], 12, B);
+    assert_eq!(scene.told(), ["stable 12 0b0b0b0b"]);
 }
 
 /// Found by seed 301790 at 51a3c22: replica 0 told this one B, the others A, and stands in their proof.
@@ -199,6 +199,34 @@ fn a_proof_counts_though_one_in_it_has_told_a_round_far_ahead() {
     assert_eq!(scene.told(), ["stable 40 0a0a0a0a"], "what was beyond is in the window now");
 }
 
+/// The last round for which a replica that has taken over a state doesn't count as behind.
+#[test]
+fn a_proof_counts_a_window_above_what_was_taken_over() {
+    let mut scene = Scene::new();
+    scene.votes([0], 1_000_000, B);
+    scene.votes([1, 2], 44, A);
+    assert_eq!(scene.told(), ["behind 44"]);
+    scene.checkpoints.installed(Round(40), &mut scene.out);
+    scene.votes([0], 44, A);
+    assert_eq!(scene.told(), ["stable 44 0a0a0a0a"]);
+}
+
+#[test]
+fn a_whole_proof_counts_at_once_whatever_was_told_before() {
+    let mut scene = Scene::new();
+    scene.own(2, D);
+    scene.votes([0], 2, B);
+    let proof = [0, 1, 2].map(|replica| bundle(replica, 2, A)).into();
+    let proven = Stable { round: Round(2), digest: A, proof };
+    scene.checkpoints.prove(proven.clone(), &mut scene.out);
+    assert_eq!(scene.told(), ["diverged 2 0d0d0d0d 0a0a0a0a", "stable 2 0a0a0a0a"]);
+    scene.checkpoints.prove(proven, &mut scene.out);
+    assert_eq!(scene.told(), [""; 0]);
+    let far = Stable { round: Round(80), digest: A, proof: [0, 1, 2].map(|r| bundle(r, 80, A)).into() };
+    scene.checkpoints.prove(far, &mut scene.out);
+    assert_eq!(scene.told(), ["stable 80 0a0a0a0a", "behind 80"]);
+}
+
 #[test]
 fn a_quorum_beyond_the_window_is_a_quorum() {
     let mut scene = Scene::new();
@@ -216,9 +244,9 @@ fn what_is_kept_is_bounded() {
         let _ = scene.vote(2, round, A);
     }
     let c = &scene.checkpoints;
-    assert_eq!((c.rounds.len(), c.beyond.len(), c.own.len(), c.ahead.len()), (4, 4, 4, 0));
+    assert_eq!((c.rounds.len(), c.beyond.len(), c.own.len(), c.ahead.len()), (5, 4, 5, 0));
     for round in (2000..4000).step_by(2) {
         scene.votes([0, 1, 2], round, A);
     }
-    assert_eq!((scene.checkpoints.rounds.len(), scene.checkpoints.ahead.len()), (4, 4));
+    assert_eq!((scene.checkpoints.rounds.len(), scene.checkpoints.ahead.len()), (5, 5));
 }

@@ -12,6 +12,7 @@ use hypostyle_pillars::message::PeerFrame;
 
 use super::forge::{body, proposal};
 use super::harness::{Frame, Stepped};
+use crate::config::Replies;
 use crate::reply::CLIENT_FRAME;
 use crate::reply::{Record, Value};
 
@@ -91,6 +92,26 @@ fn assert_serves(cluster: &mut Stepped<Journal>, number: u64, executed_before: u
     cluster.run();
     assert_eq!(result(cluster, number), (false, "honest".to_owned()));
     cluster.assert_executed(&ALL, executed_before + 1);
+}
+
+/// With a signature for each reply a batch that isn't full waits for the signer, and for nothing else.
+#[test]
+fn what_waits_for_the_signer_goes_on_when_that_is_done() {
+    let mut cluster = Stepped::new(4, |config| config.replies = Replies::Each, Journal::default);
+    let [first, second] = [0, 1].map(|client| cluster.request(client, 1, 0, "one of two"));
+    cluster.submit(0, 0, &first);
+    let held = cluster.run_without(|frame| frame.to == PRIMARY && frame.is_bundle());
+    // Prepares of two and a Commit; with the next it is decided.
+    let [prepares @ .., _, decides, _] = &held[..] else { panic!("{held:?}") };
+    for frame in prepares.iter().chain([&held[held.len() - 3]]) {
+        assert_eq!(cluster.deliver(frame), ControlFlow::Continue(()));
+    }
+    cluster.run();
+    assert_eq!(cluster.executed(PRIMARY).0, 0);
+    cluster.deliver_with(decides, 1, &second);
+    assert_eq!(cluster.executed(PRIMARY).0, 1);
+    cluster.run();
+    cluster.assert_executed(&ALL, 2);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use hypostyle_pillars::message::{Nonce, PeerFrame, encode_request};
 use hypostyle_pillars::{Progress, Rejected, Target};
 
 use super::super::{Node, NodeOutput, PeerMessage, RecoveryNews, Refusal};
-use crate::config::ClusterConfig;
+use crate::config::{ClusterConfig, Replies};
 use crate::order_log::OrderEntry;
 use crate::recovery::Phase;
 use crate::replica::Seat;
@@ -231,6 +231,20 @@ impl<A: Application> Stepped<A> {
         flow
     }
 
+    /// Delivers a frame and, once what it decides is executed and before anything is signed, a client's request.
+    pub(super) fn deliver_with(&mut self, frame: &Frame, client: u32, request: &Bytes) {
+        let (now, id) = (self.now, frame.to);
+        let member = &mut self.members[id.index()];
+        let flow = member.node.peer_frame(now, frame.pillar, frame.from, &frame.payload);
+        assert_eq!(flow, ControlFlow::Continue(()));
+        member.route(now, id, &mut self.flight, &mut self.told);
+        member.seat.run(now, BUDGET);
+        for (_, report) in member.seat.reports() {
+            member.node.executor_report(now, report);
+        }
+        self.submit(client, id.0, request);
+    }
+
     /// Delivers everything, in the order in which it was sent, until nothing is in flight.
     pub(super) fn run(&mut self) {
         assert!(self.run_without(|_| false).is_empty());
@@ -373,7 +387,8 @@ impl<A: Application> Member<A> {
     ) -> Self {
         let pool = Pool::new(0, Arc::clone(keyring), Arc::clone(identity));
         let pillars = (0..config.pillars).map(|pillar| config.pillar_config(id, PillarId(pillar)));
-        let node = Node::new(pillars.collect(), &pool, usize::from(config.bundle), false, Arc::new(|| {}));
+        let singly = config.replies == Replies::Each;
+        let node = Node::new(pillars.collect(), &pool, usize::from(config.bundle), singly, Arc::new(|| {}));
         Self { node, seat: Seat::new(config, id, application, 1, None) }
     }
 
