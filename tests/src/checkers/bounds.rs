@@ -24,6 +24,8 @@ pub(super) fn check(
     // anywhere: who takes over a state skips what lies below it.
     over("decided", progress.decided_high.0, stable.0 + 4 * window)?;
     let operations = u64::from(cluster.client_window) * 2 * cluster.clients.len() as u64;
+    // What each backup has passed on, its part of a batch and less than a request more.
+    let passed = u64::from(cluster.batch_max) + cluster.n() as u64 * u64::from(cluster.request_operations);
     // What waits at a backup, four batches at most, may long be executed: a laggard can't know.
-    over("queued", progress.queued, operations * 2 + 4 * u64::from(cluster.batch_max))
+    over("queued", progress.queued, operations + passed + 4 * u64::from(cluster.batch_max))
 }

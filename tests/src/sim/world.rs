@@ -108,14 +108,13 @@ impl World {
 
     /// Handles all events up to this time, unless `done` says that it's enough.
     pub(super) fn run_until(&mut self, end: Time, done: impl Fn(&Self) -> bool) -> Check {
-        while !done(self)
-            && let Some((at, event)) = self.queue.pop(end)
-        {
+        while !done(self) {
+            let Some((at, event)) = self.queue.pop(end) else {
+                self.now = self.now.max(end);
+                return Ok(());
+            };
             (self.now, self.events) = (at, self.events + 1);
             self.handle(event)?;
-        }
-        if self.queue.next_time().is_none_or(|at| at > end) {
-            self.now = self.now.max(end);
         }
         Ok(())
     }
