@@ -102,11 +102,6 @@ impl Queue {
         Some((scheduled.key.0, scheduled.event))
     }
 
-    pub(super) fn next_time(&self) -> Option<Time> {
-        let turn = self.next_turn().map(|(key, _)| key);
-        turn.into_iter().chain(self.next_other()).min().map(|(at, _)| at)
-    }
-
     fn next_turn(&self) -> Option<(Key, usize)> {
         let turns = self.turns.iter().enumerate();
         turns.filter_map(|(replica, key)| key.map(|key| (key, replica))).min()
