@@ -1,12 +1,13 @@
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 use hypostyle::config::ClusterConfig;
+use hypostyle::crypto::Suite;
 use serde::Serialize;
 
 use crate::children;
-use crate::cli::RunArgs;
+use crate::cli::{OutputArgs, RunArgs};
 use crate::environment::{self, Environment};
 use crate::files::{Files, Manifest};
 use crate::keys::Keys;
@@ -61,6 +62,24 @@ impl Places {
         // Not by its path: that may be built anew while a long measurement runs.
         Ok(Self { cache: cache.canonicalize()?, program: PathBuf::from("/proc/self/exe") })
     }
+
+    /// The keys of so many replicas and clients; those that are missing are made.
+    pub(crate) fn keys(
+        &self,
+        suite: Suite,
+        n: usize,
+        clients: usize,
+        progress: &Progress,
+    ) -> anyhow::Result<Keys> {
+        let bar = progress.counted("keys", (n + clients) as u64);
+        watch(&bar, |count| Keys::open(&self.cache.join("bench-keys"), suite, n, clients, count))
+    }
+
+    /// Where a measurement leaves its files.
+    pub(crate) fn files(&self, output: &OutputArgs) -> anyhow::Result<Files> {
+        let out = output.out.clone().unwrap_or_else(|| self.cache.join("bench").join(timestamp()));
+        Files::create(&out)
+    }
 }
 
 /// Measures what `flags` ask for. The second value is why it ended early, if it did: the report holds what was
@@ -78,11 +97,10 @@ pub fn run(
     check_usage(flags)?;
     let open_files = children::raise_open_files();
     let environment = Environment::now(open_files);
-    let keys = open_keys(flags, places, progress)?;
+    let keys = places.keys(flags.auth, usize::from(flags.n), flags.clients as usize, progress)?;
     let settings = Setting::all(flags, &keys.replicas(), &keys.clients())?;
     check_open_files(&settings, open_files)?;
-    let out = flags.output.out.clone().unwrap_or_else(|| places.cache.join("bench").join(timestamp()));
-    let files = Files::create(&out)?;
+    let files = places.files(&flags.output)?;
     let mut report = Report {
         points: Vec::new(),
         medians: Vec::new(),
@@ -130,12 +148,6 @@ fn measure_all(
     Ok(())
 }
 
-fn open_keys(flags: &RunArgs, places: &Places, progress: &Progress) -> anyhow::Result<Keys> {
-    let (n, clients) = (usize::from(flags.n), flags.clients as usize);
-    let bar = progress.counted("keys", (n + clients) as u64);
-    watch(&bar, |count| Keys::open(&places.cache.join("bench-keys"), flags.auth, n, clients, count))
-}
-
 /// A run's sockets: a replica holds all clients' and peers' connections, the generator those to all replicas.
 fn check_open_files(settings: &[Setting], open_files: u64) -> anyhow::Result<()> {
     let needed = settings.iter().map(Setting::connections).max().unwrap_or(0) + 256;
@@ -159,7 +171,7 @@ fn write_manifest(
     files.write_manifest(&Manifest {
         command: &report.command,
         commit: &report.commit,
-        began_unix_s: began.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        began,
         environment: &report.environment,
         configurations: &configurations,
         points: report.points.len(),
@@ -174,7 +186,7 @@ pub(crate) fn settings_alone(cluster: &ClusterConfig) -> String {
 }
 
 /// Now, as a directory's name that sorts by time.
-pub(crate) fn timestamp() -> String {
+fn timestamp() -> String {
     let now = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     now.replace([':', '.'], "-")
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use hypostyle::config::{ClusterConfig, ReplicaConfig, genesis};
+use hypostyle::pinning::available_cores;
 use hypostyle::status::ReplicaStatus;
 
 use crate::children::{Process, Scratch};
@@ -92,7 +93,8 @@ impl Cluster {
         }
         let file = scratch.path().join("cluster.toml");
         fs::write(&file, config.to_toml()).with_context(|| file.display().to_string())?;
-        let cores = usable_cores();
+        // None, so that none is pinned to, where the system doesn't tell.
+        let cores = available_cores().unwrap_or_default();
         let mut replicas = Vec::with_capacity(n);
         for (index, own) in addresses.chunks_exact(3).enumerate() {
             let mut own_config = setting.replica_config(index, &cores);
@@ -181,12 +183,6 @@ fn start_replica(program: &Path, home: &Path, reply_bytes: usize) -> anyhow::Res
     }
     Process::start(&mut command, &home.join(LOG))
         .with_context(|| format!("{}: doesn't start", program.display()))
-}
-
-/// The cores this process may run on; empty when the system doesn't tell, so that none is pinned to.
-fn usable_cores() -> Vec<usize> {
-    let Ok(mask) = rustix::thread::sched_getaffinity(None) else { return Vec::new() };
-    (0..rustix::thread::CpuSet::MAX_CPU).filter(|core| mask.is_set(*core)).collect()
 }
 
 /// Another program took a port between its choice and its use.

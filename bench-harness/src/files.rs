@@ -1,10 +1,10 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::environment::Environment;
 use crate::latency::Latencies;
@@ -24,7 +24,8 @@ pub(crate) struct Manifest<'a> {
     /// Commit of the sources.
     pub(crate) commit: &'a str,
     /// When it began, seconds since the Unix epoch.
-    pub(crate) began_unix_s: u64,
+    #[serde(rename = "began_unix_s", serialize_with = "unix_seconds")]
+    pub(crate) began: SystemTime,
     /// The machine.
     pub(crate) environment: &'a Environment,
     /// The cluster configurations measured, as TOML, without their members.
@@ -112,6 +113,10 @@ impl Files {
         };
         create().with_context(|| format!("{}: cannot be written", path.display()))
     }
+}
+
+fn unix_seconds<S: Serializer>(moment: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u64(moment.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }
 
 fn write_csv(points: &[Point], to: impl Write) -> anyhow::Result<()> {

@@ -1,5 +1,5 @@
 use std::fmt::Write as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use hypostyle::ReplicaId;
@@ -8,11 +8,12 @@ use hypostyle::crypto::read_key;
 use hypostyle::replay::{Recording, State, Work, recordable};
 use serde::Serialize;
 
-use crate::bench::{Places, settings_alone, timestamp};
+use crate::bench::{Places, settings_alone};
+use crate::children;
 use crate::cli::ScalingArgs;
 use crate::environment::{self, Environment};
 use crate::error::{invalid, usage};
-use crate::files::{Files, Manifest};
+use crate::files::Manifest;
 use crate::keys::Keys;
 use crate::null::{Null, REPLY_MIN};
 use crate::proc_fs::thread_cpu_ns;
@@ -80,12 +81,15 @@ struct Way {
     executor: Executor,
 }
 
-const WAYS: [Way; 4] = [
-    Way { threads: "one worker does all", pillars: 1, cores: 1, executor: Executor::Inline },
-    Way { threads: "worker | executor", pillars: 1, cores: 2, executor: Executor::Thread },
-    Way { threads: "worker, executor | worker", pillars: 2, cores: 2, executor: Executor::Inline },
-    Way { threads: "two workers, executor, not pinned", pillars: 2, cores: 2, executor: Executor::Thread },
-];
+const ONE_ON_ONE: Way =
+    Way { threads: "one worker does all", pillars: 1, cores: 1, executor: Executor::Inline };
+const ONE_ON_TWO: Way =
+    Way { threads: "worker | executor", pillars: 1, cores: 2, executor: Executor::Thread };
+const TWO_ON_TWO: Way =
+    Way { threads: "worker, executor | worker", pillars: 2, cores: 2, executor: Executor::Inline };
+const TWO_APART: Way =
+    Way { threads: "two workers, executor, not pinned", pillars: 2, cores: 2, executor: Executor::Thread };
+const WAYS: [Way; 4] = [ONE_ON_ONE, ONE_ON_TWO, TWO_ON_TWO, TWO_APART];
 /// Who waits longer than this for a recording's end has found a fault.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -116,10 +120,9 @@ pub fn run(flags: &ScalingArgs, places: &Places, progress: &Progress) -> anyhow:
             flags.bundle, flags.batch_max
         ));
     }
-    let environment = Environment::now(0);
-    let keys = open_keys(flags, places, progress)?;
-    let out = flags.output.out.clone().unwrap_or_else(|| places.cache.join("bench").join(timestamp()));
-    let files = Files::create(&out)?;
+    let environment = Environment::now(children::raise_open_files());
+    let keys = places.keys(flags.auth, REPLICAS, usize::from(flags.clients), progress)?;
+    let files = places.files(&flags.output)?;
     let began = SystemTime::now();
     let record = |pillars| record(flags, &keys, pillars, progress);
     let recordings = [record(1)?, record(2)?];
@@ -139,10 +142,10 @@ pub fn run(flags: &ScalingArgs, places: &Places, progress: &Progress) -> anyhow:
     }
     files.write_rows("scaling.csv", &played)?;
     let report = ScalingReport {
-        scaling: Spread::of(ratios(&played, |way| way.cores == 1)),
-        over_one_pillar_on_two_cores: Spread::of(ratios(&played, |way| way.cores == 2 && way.pillars == 1)),
+        scaling: Spread::of(ratios(&played, &ONE_ON_ONE)),
+        over_one_pillar_on_two_cores: Spread::of(ratios(&played, &ONE_ON_TWO)),
         executor_ns_per_op: Spread::of(
-            of(&played, &WAYS[1]).filter_map(|one| one.executor_ns_per_op).collect(),
+            of(&played, &ONE_ON_TWO).filter_map(|one| one.executor_ns_per_op).collect(),
         ),
         played,
         command: std::env::args().collect(),
@@ -153,21 +156,13 @@ pub fn run(flags: &ScalingArgs, places: &Places, progress: &Progress) -> anyhow:
     files.write_manifest(&Manifest {
         command: &report.command,
         commit: &report.commit,
-        began_unix_s: began.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        began,
         environment: &report.environment,
         configurations: &recordings.each_ref().map(|recording| settings_alone(recording.cluster())),
         points: report.played.len(),
         error: None,
     })?;
     Ok(report)
-}
-
-fn open_keys(flags: &ScalingArgs, places: &Places, progress: &Progress) -> anyhow::Result<Keys> {
-    let clients = usize::from(flags.clients);
-    let bar = progress.counted("keys", (REPLICAS + clients) as u64);
-    crate::progress::watch(&bar, |count| {
-        Keys::open(&places.cache.join("bench-keys"), flags.auth, REPLICAS, clients, count)
-    })
 }
 
 const REPLICAS: usize = 4;
@@ -272,10 +267,9 @@ fn of<'a>(played: &'a [Played], way: &Way) -> impl Iterator<Item = &'a Played> {
 }
 
 /// Two pillars on two cores over another way, by repetition.
-fn ratios(played: &[Played], base: impl Fn(&Way) -> bool) -> Vec<f64> {
-    let base = WAYS.iter().find(|way| base(way)).expect("one of the ways");
+fn ratios(played: &[Played], base: &Way) -> Vec<f64> {
     let throughput = |way: &Way| of(played, way).map(|one| one.throughput_ops_per_s).collect::<Vec<_>>();
-    let [inline, apart] = [throughput(&WAYS[2]), throughput(&WAYS[3])];
+    let [inline, apart] = [throughput(&TWO_ON_TWO), throughput(&TWO_APART)];
     let best = inline.into_iter().zip(apart).map(|(inline, apart)| inline.max(apart));
     best.zip(throughput(base)).map(|(two, base)| two / base).collect()
 }

@@ -102,24 +102,6 @@ pub enum RecordError {
 pub const RECORDING_MAX: usize = 1 << 30;
 
 impl Recording {
-    /// Has a cluster with these keys order operations and records what its last replica hears. Requests are authenticated
-    /// as the configuration says.
-    ///
-    /// # Errors
-    /// When it can't be recorded as asked, or the replicas stop.
-    ///
-    /// # Panics
-    /// When the configuration is not valid, or not [`recordable`].
-    pub fn make<A: Application>(
-        cluster: &ClusterConfig,
-        replicas: Vec<SigningKey>,
-        clients: Vec<SigningKey>,
-        work: Work,
-        application: impl FnMut() -> A,
-    ) -> Result<Self, RecordError> {
-        record::make(cluster, replicas, clients, work, application)
-    }
-
     /// The cluster.
     #[must_use]
     pub fn cluster(&self) -> &ClusterConfig {

@@ -16,34 +16,44 @@ use crate::config::{Assign, ClientAuth, ClusterConfig};
 use crate::reply::CLIENT_FRAME;
 use crate::simulation::{Member, MemberOutput};
 
-pub(super) fn make<A: Application>(
-    cluster: &ClusterConfig,
-    replicas: Vec<SigningKey>,
-    clients: Vec<SigningKey>,
-    work: Work,
-    application: impl FnMut() -> A,
-) -> Result<Recording, RecordError> {
-    let mut clients = Clients::new(cluster, clients, work)?;
-    let mut stage = Stage::new(cluster, replicas, &clients, application)?;
-    // Who says where it stands while others propose is sent again what is under way.
-    stage.perform(&[])?;
-    while clients.given < work.operations {
-        stage.from = clients.given;
-        let requests = clients.wave();
-        stage.perform(&requests)?;
-        stage.check(clients.given)?;
+impl Recording {
+    /// Has a cluster with these keys order operations and records what its last replica hears. Requests are authenticated
+    /// as the configuration says.
+    ///
+    /// # Errors
+    /// When it can't be recorded as asked, or the replicas stop.
+    ///
+    /// # Panics
+    /// When the configuration is not valid, or not [`recordable`](super::recordable).
+    pub fn make<A: Application>(
+        cluster: &ClusterConfig,
+        replicas: Vec<SigningKey>,
+        clients: Vec<SigningKey>,
+        work: Work,
+        application: impl FnMut() -> A,
+    ) -> Result<Self, RecordError> {
+        let mut clients = Clients::new(cluster, clients, work)?;
+        let mut stage = Stage::new(cluster, replicas, &clients, application)?;
+        // Who says where it stands while others propose is sent again what is under way.
+        stage.perform(&[])?;
+        while clients.given < work.operations {
+            stage.from = clients.given;
+            let requests = clients.wave();
+            stage.perform(&requests)?;
+            stage.check(clients.given)?;
+        }
+        let (position, digest) = stage.members[listener_of(cluster).index()].state();
+        let mut tracks = clients.tracks(listener_of(cluster));
+        tracks.extend(stage.tracks.into_iter().map(|((pillar, peer), frames)| Track {
+            peer: Peer { role: Role::Replica, id: u32::from(peer.0) },
+            pillar,
+            session: None,
+            frames: frames.into(),
+        }));
+        let state = State { position: position.0, digest: digest.to_string() };
+        let (operations, sent) = (clients.given, stage.sent);
+        Ok(Self { cluster: cluster.clone(), tracks, operations, state, sent })
     }
-    let (position, digest) = stage.members[listener_of(cluster).index()].state();
-    let mut tracks = clients.tracks(listener_of(cluster));
-    tracks.extend(stage.tracks.into_iter().map(|((pillar, peer), frames)| Track {
-        peer: Peer { role: Role::Replica, id: u32::from(peer.0) },
-        pillar,
-        session: None,
-        frames: frames.into(),
-    }));
-    let state = State { position: position.0, digest: digest.to_string() };
-    let (operations, sent) = (clients.given, stage.sent);
-    Ok(Recording { cluster: cluster.clone(), tracks, operations, state, sent })
 }
 
 /// The replicas, between whom every message takes a step.
@@ -185,7 +195,6 @@ fn kind(payload: &[u8]) -> &'static str {
 /// Each is of one pillar and asks for its share of a wave.
 struct Clients<'a> {
     work: Work,
-    batch_max: u64,
     identities: Vec<Identity>,
     /// Those of each pillar.
     of: Vec<Vec<ClientId>>,
@@ -215,29 +224,26 @@ impl<'a> Clients<'a> {
         }
         let mut sessions = BTreeMap::new();
         if cluster.client_auth == ClientAuth::Mac {
-            let n = u16::try_from(cluster.n()).expect("n fits 16 bits");
             for (pillar, clients) in (0..).map(PillarId).zip(&of) {
-                for (replica, client) in
-                    (0..n).flat_map(|replica| clients.iter().map(move |client| (replica, *client)))
-                {
-                    sessions.insert((ReplicaId(replica), pillar, client), session());
+                for replica in cluster.replicas.iter().map(|replica| replica.id) {
+                    sessions.extend(clients.iter().map(|client| ((replica, pillar, *client), session())));
                 }
             }
         }
-        let (batch_max, numbers) = (u64::from(cluster.batch_max), vec![0; identities.len()]);
-        let clients = Self { work, batch_max, identities, of, numbers, sessions, cluster, given: 0 };
+        let numbers = vec![0; identities.len()];
+        let clients = Self { work, identities, of, numbers, sessions, cluster, given: 0 };
         clients.check_wave()?;
         Ok(clients)
     }
 
     fn check_wave(&self) -> Result<(), RecordError> {
-        let fewest = self.of.iter().map(Vec::len).min().unwrap_or(1) as u64;
+        let fewest = self.of.iter().map(Vec::len).min().unwrap_or(1);
         let most = self.operations_of_a_wave().div_ceil(fewest);
         let wave = self.work.wave;
         let refuse = |what| Err(RecordError::Wave { wave, what });
         match () {
             () if wave == 0 => refuse("there is nothing in it"),
-            () if most > u64::from(self.cluster.client_window) => refuse("client_window is less"),
+            () if most > self.cluster.client_window as usize => refuse("client_window is less"),
             () if wave > u16::try_from(self.cluster.window / 2).unwrap_or(u16::MAX) => {
                 refuse("it is more than half the window")
             }
@@ -247,8 +253,8 @@ impl<'a> Clients<'a> {
     }
 
     /// Of one pillar.
-    fn operations_of_a_wave(&self) -> u64 {
-        self.batch_max * u64::from(self.work.wave)
+    fn operations_of_a_wave(&self) -> usize {
+        self.cluster.batch_max as usize * usize::from(self.work.wave)
     }
 
     fn sessions(&self, replica: ReplicaId, pillar: PillarId) -> impl Iterator<Item = (ClientId, &Session)> {
@@ -261,9 +267,7 @@ impl<'a> Clients<'a> {
         let floors = self.numbers.clone();
         let mut asked = Vec::new();
         for (pillar, clients) in (0..).map(PillarId).zip(&self.of) {
-            for client in
-                (0..self.operations_of_a_wave()).zip(clients.iter().cycle()).map(|(_, client)| *client)
-            {
+            for client in clients.iter().copied().cycle().take(self.operations_of_a_wave()) {
                 self.numbers[client.index()] += 1;
                 asked.push((pillar, client, Number(self.numbers[client.index()])));
             }

@@ -6,6 +6,7 @@ use hypostyle_pillars::message::{Kind, PeerFrame};
 
 use crate::cluster::Cluster;
 use crate::fixture::{MS, config};
+use crate::forge::status;
 
 /// A cluster in which replica 3 hears and says nothing while `slots` slots are ordered.
 fn without_replica_3(slots: u64, config: Config) -> Cluster {
@@ -208,20 +209,9 @@ fn a_status_with_numbers_at_their_end_is_answered_or_ignored() {
 
 #[test]
 fn a_peer_that_asks_all_the_time_is_answered_fifty_times_a_second() {
-    use hypostyle_app_api::{Round, Seq, View};
     use hypostyle_pillars::Input;
-    use hypostyle_pillars::message::Status;
     let mut cluster = without_replica_3(16, config(4, 1));
-    let zero = (Round(0), Seq(0));
-    let status = Status {
-        view: View(0),
-        active: true,
-        stable: zero.0,
-        frontier: zero.1,
-        accepted: zero.1,
-        wanted: vec![],
-        wanted_changes: vec![],
-    };
+    let status = status(0);
     let sent = cluster.sent;
     cluster.step(ReplicaId(1), PillarId(0), Input::Status(ReplicaId(2), status.clone()));
     let answer = cluster.sent - sent;
@@ -256,22 +246,14 @@ fn a_link_that_comes_up_again_at_once_is_answered_again() {
 /// the others to work through afterwards, fell behind over it, and asked again.
 #[test]
 fn what_a_peer_was_sent_and_does_not_show_is_sent_less_and_less_often() {
-    use hypostyle_app_api::{Round, Seq, View};
+    use hypostyle_app_api::Seq;
     use hypostyle_pillars::Input;
     use hypostyle_pillars::message::Status;
     let mut cluster = without_replica_3(16, config(4, 1));
     let asks = |cluster: &mut Cluster, frontier| {
         cluster.pass(20 * MS);
         let before = cluster.sent;
-        let status = Status {
-            view: View(0),
-            active: true,
-            stable: Round(0),
-            frontier: Seq(frontier),
-            accepted: Seq(frontier),
-            wanted: vec![],
-            wanted_changes: vec![],
-        };
+        let status = Status { frontier: Seq(frontier), accepted: Seq(frontier), ..status(0) };
         cluster.step(ReplicaId(1), PillarId(0), Input::Status(ReplicaId(2), status));
         cluster.sent - before
     };
@@ -286,24 +268,15 @@ fn what_a_peer_was_sent_and_does_not_show_is_sent_less_and_less_often() {
 /// A reviewer's find: a replica whose state was wrong went on resending what it had stated of it, over what it states now.
 #[test]
 fn a_replica_that_took_over_another_state_resends_no_checkpoint_of_the_former() {
-    use hypostyle_app_api::{Digest, Round, Seq, View};
-    use hypostyle_pillars::message::{Statement, Status};
+    use hypostyle_app_api::{Digest, Round, Seq};
+    use hypostyle_pillars::message::Statement;
     use hypostyle_pillars::{Input, Output, Pillar};
     let mut cluster = Cluster::new(config(4, 1));
     let me = ReplicaId(3);
     let mut pillar = Pillar::new(Config { me, ..config(4, 1) });
     let mut resent = |cluster: &mut Cluster, inputs: Vec<Input>| {
         cluster.now.instant = cluster.now.instant + 1000 * MS;
-        let status = Status {
-            view: View(0),
-            active: true,
-            stable: Round(0),
-            frontier: Seq(0),
-            accepted: Seq(0),
-            wanted: vec![],
-            wanted_changes: vec![],
-        };
-        let inputs = inputs.into_iter().chain([Input::Status(ReplicaId(1), status)]);
+        let inputs = inputs.into_iter().chain([Input::Status(ReplicaId(1), status(0))]);
         let mut out = Vec::new();
         inputs.for_each(|input| pillar.step(cluster.now, input, &mut out));
         let bundles = out.into_iter().filter_map(|output| match output {
