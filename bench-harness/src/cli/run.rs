@@ -1,34 +1,9 @@
-use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use hypostyle::crypto::Suite;
 
-/// Measures Hypostyle: starts local replica processes, loads them, checks what they did, prints figures.
-#[derive(Debug, Parser)]
-#[command(name = "hypostyle-bench", version, after_help = EXIT_CODES)]
-pub struct Cli {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-/// The verbs.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Measures one setting, or one for each pillar count of a list.
-    Run(Box<RunArgs>),
-    /// Shows in under a minute that it works and how fast: four replicas, one pillar beside two.
-    Demo(DemoArgs),
-    /// Measures one replica alone, between its sockets: two pillars on two cores against one on one.
-    PillarScaling(ScalingArgs),
-    /// A replica for measuring; started by `run` and `demo`.
-    #[command(hide = true)]
-    Replica(ReplicaArgs),
-}
-
-const EXIT_CODES: &str =
-    "Exit codes: 0 ok, 1 failed check, 2 wrong usage, 3 run invalid (no figure is printed)";
+use super::{OutputArgs, duration};
 
 const RUN_EXAMPLE: &str = "Example:
   hypostyle-bench run --pillars 1,2,4 --auth rsa-2048 --batch-max 100 --clients 8 --outstanding 100 \\
@@ -119,76 +94,6 @@ pub struct RunArgs {
     pub output: OutputArgs,
 }
 
-/// Flags of `demo`.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = "Example:\n  cargo demo --json")]
-pub struct DemoArgs {
-    /// What to print and where to leave files.
-    #[command(flatten)]
-    pub output: OutputArgs,
-}
-
-const SCALING_EXAMPLE: &str = "Examples:
-  hypostyle-bench pillar-scaling
-  hypostyle-bench pillar-scaling --auth rsa-2048 --client-auth signature --operations 40000";
-
-/// Flags of `pillar-scaling`.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = SCALING_EXAMPLE)]
-pub struct ScalingArgs {
-    /// Signatures of replicas, and of clients unless they use tags.
-    #[arg(long, default_value_t = Suite::Ed25519, value_name = "SUITE")]
-    pub auth: Suite,
-    /// How clients authenticate requests, and replicas replies.
-    #[arg(long, value_enum, default_value_t = ClientAuth::Mac)]
-    pub client_auth: ClientAuth,
-    /// Operations of a recording at least. There are two, kept in memory, of at most 1 GiB each.
-    #[arg(long, default_value_t = 800_000)]
-    pub operations: u64,
-    /// Operations a batch.
-    #[arg(long, default_value_t = 100)]
-    pub batch_max: u32,
-    /// Statements under one signature; so many slots of a pillar are under way together.
-    #[arg(long, default_value_t = 16)]
-    pub bundle: u16,
-    /// Clients; each asks one pillar.
-    #[arg(long, default_value_t = 24)]
-    pub clients: u16,
-    /// Bytes of an operation.
-    #[arg(long, default_value_t = 100, value_name = "BYTES")]
-    pub payload: usize,
-    /// Measurements of each way; one more is made first and not counted.
-    #[arg(long, default_value_t = 5)]
-    pub repeat: u32,
-    /// What to print and where to leave files.
-    #[command(flatten)]
-    pub output: OutputArgs,
-}
-
-/// Flags about results.
-#[derive(Clone, Debug, Args)]
-pub struct OutputArgs {
-    /// Print one JSON object as the last line; the table goes to standard error.
-    #[arg(long)]
-    pub json: bool,
-    /// Directory for the figures (.csv), latencies (.hlog) and manifest.json [default: target/bench/TIME].
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-}
-
-/// Flags of the hidden `replica`.
-#[derive(Clone, Debug, Args)]
-pub struct ReplicaArgs {
-    /// The replica's directory.
-    pub home: PathBuf,
-    /// Bytes of each result.
-    #[arg(long)]
-    pub reply_bytes: usize,
-    /// The process it must not outlive.
-    #[arg(long)]
-    pub parent: u32,
-}
-
 /// How clients authenticate requests, and replicas replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ClientAuth {
@@ -256,16 +161,11 @@ impl std::str::FromStr for Auto {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    humantime::parse_duration(text).map_err(|_| "expected a number with its unit, such as 500ms or 5s".into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser as _;
 
     fn run(arguments: &str) -> Result<RunArgs, clap::Error> {
         let words = ["hypostyle-bench", "run"].into_iter().chain(arguments.split_whitespace());
@@ -273,12 +173,6 @@ mod tests {
             Command::Run(run) => Ok(*run),
             other => panic!("{other:?}"),
         }
-    }
-
-    #[test]
-    fn the_commands_are_consistent() {
-        use clap::CommandFactory as _;
-        Cli::command().debug_assert();
     }
 
     #[test]
