@@ -7,17 +7,19 @@ use hypostyle::crypto::Suite;
 use serde::Serialize;
 
 use crate::children;
+use crate::choice::{Choice, check_usage};
 use crate::cli::{OutputArgs, RunArgs};
 use crate::environment::{self, Environment};
+use crate::error::usage;
 use crate::files::{Files, Manifest};
-use crate::keys::Keys;
-use crate::measure::{Meter, Task};
-use crate::point::Point;
-use crate::presign::Presigned;
+use crate::keys::{KeyRing, Keys};
+use crate::measure::{Measured, Meter, Task};
+use crate::point::{Point, point_name};
 use crate::progress::{Progress, watch};
-use crate::setting::{Setting, check_usage};
+use crate::setting::Setting;
 use crate::signing;
 use crate::summary::Summary;
+use crate::timeline::Interval;
 
 /// Where a measurement keeps what it needs and what it finds.
 #[derive(Clone, Debug)]
@@ -82,6 +84,15 @@ impl Places {
     }
 }
 
+/// What to do with what is found in the directory of results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// It is replaced.
+    Replaced,
+    /// Measurements found there are not made again.
+    Continued,
+}
+
 /// Measures what `flags` ask for. The second value is why it ended early, if it did: the report holds what was
 /// measured before.
 ///
@@ -91,14 +102,22 @@ impl Places {
 /// When nothing could be measured at all.
 pub fn run(
     flags: &RunArgs,
+    before: Before,
     places: &Places,
     progress: &Progress,
 ) -> anyhow::Result<(Report, Option<anyhow::Error>)> {
     check_usage(flags)?;
     let open_files = children::raise_open_files();
     let environment = Environment::now(open_files);
-    let keys = places.keys(flags.auth, usize::from(flags.n), flags.clients as usize, progress)?;
-    let settings = Setting::all(flags, &keys.replicas(), &keys.clients())?;
+    let choices = Choice::all(flags);
+    let replicas = flags.n.iter().copied().max().unwrap_or(0).into();
+    let open = |suite| places.keys(suite, replicas, flags.clients as usize, progress);
+    let keys = KeyRing::open(&flags.auth, open)?;
+    let setting = |choice: &Choice| {
+        let keys = keys.of(choice.auth);
+        Setting::new(flags, choice, &keys.replicas(), &keys.clients())
+    };
+    let settings: Vec<Setting> = choices.iter().map(setting).collect::<anyhow::Result<_>>()?;
     check_open_files(&settings, open_files)?;
     let files = places.files(&flags.output)?;
     let mut report = Report {
@@ -110,49 +129,106 @@ pub fn run(
         files: files.directory().to_owned(),
         error: None,
     };
+    let mut timeline = Vec::new();
+    if before == Before::Continued {
+        (report.points, timeline) = finished(&files, &settings, &report.commit)?;
+    }
     let began = SystemTime::now();
-    let ended = measure_all(flags, places, progress, &keys, &settings, &files, &mut report.points).err();
+    write_manifest(&files, &report, &settings, began)?;
+    let work = Work { flags, places, progress, keys: &keys, settings: &settings, files: &files };
+    let ended = work.measure_all(&mut report.points, &mut timeline).err();
     report.medians = Summary::of(&report.points);
     report.error = ended.as_ref().map(|error| format!("{error:#}"));
     write_manifest(&files, &report, &settings, began)?;
     Ok((report, ended))
 }
 
-fn measure_all(
-    flags: &RunArgs,
-    places: &Places,
-    progress: &Progress,
-    keys: &Keys,
-    settings: &[Setting],
+/// What is left of an earlier, interrupted call with the same settings.
+fn finished(
     files: &Files,
-    points: &mut Vec<Point>,
-) -> anyhow::Result<()> {
-    let directory = places.cache.join("presign");
-    let presigned: Vec<Option<Presigned>> = settings
-        .iter()
-        .map(|setting| signing::presigned(setting, keys, &directory, progress))
-        .collect::<anyhow::Result<_>>()?;
-    let mut meter = Meter::new(&places.program, &places.cache.join("bench-run"))?;
-    for repeat in 0..flags.repeat {
-        for (setting, presigned) in settings.iter().zip(&presigned) {
-            let label = format!("P = {}, {} of {}", setting.cluster.pillars, repeat + 1, flags.repeat);
-            let spinner = progress.spinner(&format!("measuring {label}"));
-            let measured = meter.measure(Task { setting, keys, presigned: presigned.as_ref(), repeat });
-            spinner.finish_and_clear();
-            let measured = measured.with_context(|| label)?;
-            files.write_latencies(&measured.point, &measured.latencies, measured.began, measured.measured)?;
-            points.push(measured.point);
-            files.write_points(points)?;
-        }
+    settings: &[Setting],
+    commit: &str,
+) -> anyhow::Result<(Vec<Point>, Vec<Interval>)> {
+    let (points, timeline) = files.read()?;
+    let directory = files.directory().display();
+    if let Some(earlier) = files.commit()?.filter(|earlier| earlier != commit && !points.is_empty()) {
+        return usage(format!(
+            "{directory} was begun with commit {earlier}, this is {commit}: choose another --out"
+        ));
     }
-    Ok(())
+    let names: Vec<String> = settings.iter().map(Setting::name).collect();
+    let foreign = |point: &&Point| !names.iter().any(|name| point.name == point_name(name, point.repeat));
+    if let Some(point) = points.iter().find(foreign) {
+        return usage(format!(
+            "{directory} holds {}, which is none of this command's settings: choose another --out",
+            point.name
+        ));
+    }
+    Ok((points, timeline))
+}
+
+/// Measurements to be made one after the other.
+struct Work<'a> {
+    flags: &'a RunArgs,
+    places: &'a Places,
+    progress: &'a Progress,
+    keys: &'a KeyRing,
+    settings: &'a [Setting],
+    files: &'a Files,
+}
+
+impl Work<'_> {
+    fn measure_all(&self, points: &mut Vec<Point>, timeline: &mut Vec<Interval>) -> anyhow::Result<()> {
+        let presign = self.places.cache.join("presign");
+        let presigned = |setting: &Setting| {
+            signing::presigned(setting, self.keys.of(setting.cluster.auth), &presign, self.progress)
+        };
+        // All before the first measurement, so that these follow each other closely; then they are read one by one.
+        self.settings.iter().try_for_each(|setting| presigned(setting).map(drop))?;
+        let mut meter = Meter::new(&self.places.program, &self.places.cache.join("bench-run"))?;
+        let total = u64::from(self.flags.repeat) * self.settings.len() as u64;
+        let bar = self.progress.counted("measuring", total);
+        bar.set_position(points.len() as u64);
+        for repeat in 0..self.flags.repeat {
+            for setting in self.settings {
+                let name = point_name(&setting.name(), repeat);
+                if points.iter().any(|point| point.name == name) {
+                    continue;
+                }
+                bar.set_message(name.clone());
+                let presigned = presigned(setting)?;
+                let keys = self.keys.of(setting.cluster.auth);
+                let task = Task { setting, keys, presigned: presigned.as_ref(), repeat };
+                let measured = meter.measure(task).with_context(|| name)?;
+                self.keep(measured, points, timeline)?;
+                bar.inc(1);
+            }
+        }
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    /// The point comes last: what it stands for is there when it is.
+    fn keep(
+        &self,
+        measured: Measured,
+        points: &mut Vec<Point>,
+        timeline: &mut Vec<Interval>,
+    ) -> anyhow::Result<()> {
+        timeline.extend(measured.timeline);
+        self.files.write_timeline(timeline)?;
+        let point = measured.point;
+        self.files.write_latencies(&point, &measured.latencies, measured.began, measured.measured)?;
+        points.push(point);
+        self.files.write_points(points)
+    }
 }
 
 /// A run's sockets: a replica holds all clients' and peers' connections, the generator those to all replicas.
 fn check_open_files(settings: &[Setting], open_files: u64) -> anyhow::Result<()> {
     let needed = settings.iter().map(Setting::connections).max().unwrap_or(0) + 256;
     if needed > open_files {
-        return crate::error::usage(format!(
+        return usage(format!(
             "{needed} open files are needed, {open_files} are allowed: use fewer --clients or --pillars, or raise the \
              hard limit (ulimit -Hn)"
         ));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::process::{Resource, Rlimit, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 use tempfile::TempDir;
 
 /// A child process that does not outlive this value: killed and reaped when it is dropped, when the program is
@@ -38,6 +38,16 @@ impl Process {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Sends it a signal. It isn't reaped: who was killed can still be asked for the CPU time it used.
+    ///
+    /// # Errors
+    /// When it has ended and was asked for that.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        // The lock keeps it from being reaped, and its id from passing to another process, meanwhile.
+        let child = lock(&self.child);
+        Ok(rustix::process::kill_process(Pid::from_child(&child), signal)?)
     }
 
     /// How it ended, if it did.

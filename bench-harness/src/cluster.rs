@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
@@ -9,6 +10,7 @@ use anyhow::Context as _;
 use hypostyle::config::{ClusterConfig, ReplicaConfig, genesis};
 use hypostyle::pinning::available_cores;
 use hypostyle::status::ReplicaStatus;
+use rustix::process::Signal;
 
 use crate::children::{Process, Scratch};
 use crate::error::invalid;
@@ -22,6 +24,7 @@ use crate::status;
 pub(crate) struct Cluster {
     // Processes are ended before their directories go.
     replicas: Vec<Replica>,
+    killed: BTreeSet<usize>,
     config: ClusterConfig,
     _scratch: Scratch,
 }
@@ -75,12 +78,39 @@ impl Cluster {
         self.replicas.iter().map(|replica| replica.process.pid()).collect()
     }
 
-    /// What each replica tells of itself.
+    /// What each replica that wasn't killed tells of itself.
     ///
     /// # Errors
-    /// When one has ended or doesn't answer.
+    /// When one has ended by itself or doesn't answer.
     pub(crate) fn statuses(&self) -> anyhow::Result<Vec<ReplicaStatus>> {
-        self.replicas.iter().enumerate().map(|(id, replica)| replica.status(id)).collect()
+        self.statuses_but(&[])
+    }
+
+    /// The same without these.
+    ///
+    /// # Errors
+    /// As before.
+    pub(crate) fn statuses_but(&self, without: &[usize]) -> anyhow::Result<Vec<ReplicaStatus>> {
+        let asked = (0..self.replicas.len()).filter(|id| !self.killed.contains(id) && !without.contains(id));
+        asked.map(|id| self.replicas[id].status(id)).collect()
+    }
+
+    /// Process ids of the replicas that weren't killed.
+    #[must_use]
+    pub(crate) fn living(&self) -> Vec<u32> {
+        let living = (0..self.replicas.len()).filter(|id| !self.killed.contains(id));
+        living.map(|id| self.replicas[id].process.pid()).collect()
+    }
+
+    /// Sends `signal` to a replica.
+    ///
+    /// # Errors
+    /// When it has ended by itself.
+    pub(crate) fn signal(&mut self, id: usize, signal: Signal) -> anyhow::Result<()> {
+        if signal == Signal::KILL {
+            self.killed.insert(id);
+        }
+        self.replicas[id].process.signal(signal).with_context(|| format!("replica {id} has ended"))
     }
 
     fn try_start(program: &Path, setting: &Setting, keys: &Keys, scratch: &Path) -> anyhow::Result<Self> {
@@ -106,7 +136,7 @@ impl Cluster {
             let process = start_replica(program, &home, setting.load.reply_bytes)?;
             replicas.push(Replica { process, home, admin: own[2] });
         }
-        let cluster = Self { replicas, config, _scratch: scratch };
+        let cluster = Self { replicas, killed: BTreeSet::new(), config, _scratch: scratch };
         cluster.wait_until_up()?;
         Ok(cluster)
     }

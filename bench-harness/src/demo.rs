@@ -56,9 +56,9 @@ fn check_point(point: &Point) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::choice::check_usage;
     use crate::cli::OutputArgs;
     use crate::point::tests::example;
-    use crate::setting::check_usage;
 
     #[test]
     fn the_demo_is_a_run_of_one_and_two_pillars() {

@@ -1,7 +1,8 @@
 use crate::counters::{Averages, Counters};
+use crate::faults::Fault;
 use crate::latency::Latencies;
 use crate::load::Outcome;
-use crate::point::Point;
+use crate::point::{Point, point_name};
 use crate::reference::{Cost, Reference};
 use crate::sample::Spent;
 use crate::setting::{Setting, name};
@@ -17,9 +18,9 @@ pub(crate) struct Observed<'a> {
     pub(crate) mode: Mode,
     /// What the load saw.
     pub(crate) outcome: &'a Outcome,
-    /// Each replica's counters when the window began and when it ended.
+    /// Counters when the window began and when it ended, of each replica without a fault.
     pub(crate) window: (&'a [Counters], &'a [Counters]),
-    /// Each replica's counters before the first operation and after the last.
+    /// The same before the first operation and after the last.
     pub(crate) whole: (&'a [Counters], &'a [Counters]),
     /// The reference before and after the run.
     pub(crate) reference: Reference,
@@ -70,6 +71,7 @@ impl Observed<'_> {
         let load = &self.setting.load;
         let largest = self.peak_rss.iter().copied().max().unwrap_or(0);
         Ok(Point {
+            name: point_name(&self.setting.name(), self.repeat),
             repeat: self.repeat,
             n: narrow(cluster.n()),
             f: narrow(cluster.f()),
@@ -89,13 +91,15 @@ impl Observed<'_> {
             checkpoint_interval: cluster.checkpoint_interval.into(),
             client_window: cluster.client_window.into(),
             configuration: cluster.hash().to_string(),
-            load: "closed".into(),
+            load: load.pace.model().into(),
+            offered_ops_per_s: load.pace.rate(),
             clients: load.clients,
-            outstanding_per_client: load.outstanding.into(),
+            outstanding_per_client: load.pace.outstanding().into(),
             connections: self.setting.connections(),
             payload_bytes: load.payload as u64,
             reply_bytes: load.reply_bytes as u64,
             presign: load.presigned().unwrap_or(0),
+            fault: faults(&self.setting.faults),
             warmup_s: rounded(self.outcome.warmup.as_secs_f64()),
             measured_s: rounded(measured_s),
             ended_by: self.outcome.ended_by.text().into(),
@@ -125,13 +129,44 @@ impl Observed<'_> {
             others_cpu_share: rounded(spent.others_share),
             steal_share: rounded(spent.steal_share),
             generator_core_share: rounded(generator_share(&spent)),
-            marks: marks(&spent, &self.outcome.latencies),
+            marks: self.marks(&spent),
         })
     }
 }
 
+fn faults(faults: &[Fault]) -> String {
+    faults.iter().map(Fault::to_string).collect::<Vec<_>>().join(" ")
+}
+
 fn generator_share(spent: &Spent) -> f64 {
     spent.generator.total_us() / 1e6 / spent.elapsed.as_secs_f64().max(1e-9)
+}
+
+/// An open loop that acknowledges less than this share of what is offered isn't kept up with.
+const SUSTAINED: f64 = 0.98;
+/// An operation that is due for longer than this share of the window at its end wasn't sent for want of room.
+const OVERDUE: f64 = 0.02;
+
+impl Observed<'_> {
+    fn marks(&self, spent: &Spent) -> Vec<String> {
+        let mut marks = marks(spent, &self.outcome.latencies);
+        marks.extend(self.not_sustained(spent));
+        marks
+    }
+
+    /// What can't be kept up with has latencies that grow with the length of the window.
+    fn not_sustained(&self, spent: &Spent) -> Option<String> {
+        let rate = f64::from(self.setting.load.pace.rate());
+        let seconds = spent.elapsed.as_secs_f64();
+        let achieved = exact(spent.operations) / seconds;
+        let overdue = self.outcome.overdue.as_secs_f64();
+        (achieved < rate * SUSTAINED || overdue > seconds * OVERDUE).then(|| {
+            format!(
+                "the offered load was not sustained: {achieved:.0} of {rate} operations a second; at the end an operation \
+                 was {overdue:.3} s overdue. Its latencies grow with the window"
+            )
+        })
+    }
 }
 
 fn marks(spent: &Spent, latencies: &Latencies) -> Vec<String> {
@@ -206,6 +241,8 @@ mod tests {
             began: SystemTime::now(),
             warmup: Duration::from_secs(1),
             latencies,
+            timeline: Vec::new(),
+            overdue: Duration::ZERO,
             ended_by: EndedBy::Duration,
             acknowledged: 1000 + operations,
         }

@@ -1,16 +1,19 @@
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use serde::{Serialize, Serializer};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::environment::Environment;
 use crate::latency::Latencies;
 use crate::point::Point;
+use crate::timeline::Interval;
 
-/// The directory that a measurement leaves behind: `points.csv`, one `.hlog` a point, `manifest.json`.
+/// The directory that a measurement leaves behind: `points.csv`, `timeline.csv`, one `.hlog` a point, `manifest.json`,
+/// `env.json`; and `points.jsonl`, by which an interrupted one goes on.
 #[derive(Debug)]
 pub(crate) struct Files {
     directory: PathBuf,
@@ -65,8 +68,7 @@ impl Files {
         started: SystemTime,
         measured: Duration,
     ) -> anyhow::Result<()> {
-        let name = format!("p{}-{}-{}.hlog", point.pillars, &point.configuration[..8], point.repeat);
-        self.write(&name, |file| Ok(latencies.write_hlog(file, started, measured)?))
+        self.write(&format!("{}.hlog", point.name), |file| Ok(latencies.write_hlog(file, started, measured)?))
     }
 
     /// Writes a table: a row for each, under the names of its fields.
@@ -81,12 +83,73 @@ impl Files {
         })
     }
 
-    /// Writes all points so far.
+    /// Writes all points so far, the last of which is new.
+    ///
+    /// # Errors
+    /// When a file can't be written.
+    pub(crate) fn write_points(&self, points: &[Point]) -> anyhow::Result<()> {
+        self.write("points.csv", |file| write_csv(points, file))?;
+        self.write(JOURNAL, |file| {
+            for point in points {
+                serde_json::to_writer(&mut *file, point)?;
+                file.write_all(b"\n")?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The intervals of all points so far.
     ///
     /// # Errors
     /// When the file can't be written.
-    pub(crate) fn write_points(&self, points: &[Point]) -> anyhow::Result<()> {
-        self.write("points.csv", |file| write_csv(points, file))
+    pub(crate) fn write_timeline(&self, intervals: &[Interval]) -> anyhow::Result<()> {
+        self.write_rows(TIMELINE, intervals)
+    }
+
+    /// What an interrupted measurement had finished: its points and their intervals.
+    ///
+    /// # Errors
+    /// When a file can't be read, with the line that is wrong.
+    pub(crate) fn read(&self) -> anyhow::Result<(Vec<Point>, Vec<Interval>)> {
+        let mut points = Vec::new();
+        for (index, line) in self.read_text(JOURNAL)?.lines().enumerate() {
+            let point: Point = serde_json::from_str(line).with_context(|| self.place(JOURNAL, index + 1))?;
+            points.push(point);
+        }
+        let mut timeline = csv_rows(&self.read_text(TIMELINE)?)
+            .with_context(|| self.directory.join(TIMELINE).display().to_string())?;
+        // The intervals of a point are written before it.
+        timeline.retain(|interval: &Interval| points.iter().any(|point| point.name == interval.name));
+        Ok((points, timeline))
+    }
+
+    /// The commit whose program wrote here before, if one did.
+    ///
+    /// # Errors
+    /// When the manifest can't be read.
+    pub(crate) fn commit(&self) -> anyhow::Result<Option<String>> {
+        #[derive(Deserialize)]
+        struct Written {
+            commit: String,
+        }
+        let text = self.read_text(MANIFEST)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let written: Written = serde_json::from_str(&text).with_context(|| self.place(MANIFEST, 1))?;
+        Ok(Some(written.commit))
+    }
+
+    /// Nothing when there is no such file.
+    fn read_text(&self, name: &str) -> anyhow::Result<String> {
+        match fs::read_to_string(self.directory.join(name)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+            other => other.with_context(|| self.directory.join(name).display().to_string()),
+        }
+    }
+
+    fn place(&self, name: &str, line: usize) -> String {
+        format!("{}:{line}: not as it was written; choose another --out", self.directory.join(name).display())
     }
 
     /// Writes the manifest.
@@ -94,11 +157,18 @@ impl Files {
     /// # Errors
     /// When the file can't be written.
     pub(crate) fn write_manifest(&self, manifest: &Manifest<'_>) -> anyhow::Result<()> {
-        self.write("manifest.json", |file| {
-            serde_json::to_writer_pretty(&mut *file, manifest)?;
+        self.write_json(MANIFEST, manifest)?;
+        self.write_json("env.json", manifest.environment)
+    }
+
+    fn write_json(&self, name: &str, value: &impl Serialize) -> anyhow::Result<()> {
+        self.write(name, |file| {
+            serde_json::to_writer_pretty(&mut *file, value)?;
             Ok(file.write_all(b"\n")?)
         })
     }
+
+    /// Beside its place, then renamed: a program that is killed meanwhile leaves the file that was there.
 
     fn write(
         &self,
@@ -106,13 +176,23 @@ impl Files {
         content: impl FnOnce(&mut BufWriter<File>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let path = self.directory.join(name);
+        let partial = self.directory.join(format!("{name}.partial"));
         let create = || {
-            let mut file = BufWriter::new(File::create(&path)?);
+            let mut file = BufWriter::new(File::create(&partial)?);
             content(&mut file)?;
-            anyhow::Ok(file.flush()?)
+            file.flush()?;
+            anyhow::Ok(fs::rename(&partial, &path)?)
         };
         create().with_context(|| format!("{}: cannot be written", path.display()))
     }
+}
+
+const JOURNAL: &str = "points.jsonl";
+const TIMELINE: &str = "timeline.csv";
+const MANIFEST: &str = "manifest.json";
+
+fn csv_rows<T: DeserializeOwned>(text: &str) -> anyhow::Result<Vec<T>> {
+    csv::Reader::from_reader(text.as_bytes()).deserialize().map(|row| Ok(row?)).collect()
 }
 
 fn unix_seconds<S: Serializer>(moment: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
@@ -162,8 +242,35 @@ mod tests {
             .write_latencies(&example(), &latencies, SystemTime::now(), Duration::from_secs(1))
             .expect("written");
         assert!(
-            fs::read_to_string(directory.path().join("p2-00000000-0.hlog")).expect("there").contains('#')
+            fs::read_to_string(directory.path().join("p2-00000000-c8x100-0.hlog"))
+                .expect("there")
+                .contains('#')
         );
+    }
+
+    #[test]
+    fn an_interrupted_measurement_finds_what_it_had_finished() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let files = Files::create(directory.path()).expect("created");
+        assert_eq!(files.read().expect("nothing yet"), (Vec::new(), Vec::new()));
+        let interval = |name: &str| Interval {
+            name: name.into(),
+            second: 0.1,
+            operations: 3,
+            throughput_ops_per_s: 30.0,
+            latency_us_p50: 1.0,
+            latency_us_p99: 2.0,
+            latency_us_max: 3.0,
+            view_changes: 1,
+            event: "a \"fault\", made".into(),
+        };
+        let kept = interval(&example().name);
+        files.write_timeline(&[kept.clone(), interval("cut off before its point")]).expect("written");
+        files.write_points(&[example()]).expect("written");
+        assert_eq!(files.read().expect("reads back"), (vec![example()], vec![kept]));
+        fs::write(directory.path().join(JOURNAL), "{}\n").expect("written");
+        let refused = format!("{:#}", files.read().expect_err("refused"));
+        assert!(refused.contains("points.jsonl:1") && refused.contains("--out"), "{refused}");
     }
 
     #[test]

@@ -6,6 +6,8 @@ use hypostyle::client::{Driver, Registration, Settled};
 use hypostyle::config::ClusterConfig;
 use hypostyle::crypto::{SigningKey, read_key};
 
+use crate::arrivals::{Alarm, Schedule};
+use crate::choice::Pace;
 use crate::cluster::Cluster;
 use crate::error::invalid;
 use crate::latency::Latencies;
@@ -16,6 +18,7 @@ use crate::presign::Presigned;
 use crate::sample::Sample;
 use crate::setting::Load;
 use crate::signing::{FIRST, client_id, operation};
+use crate::timeline::Timeline;
 
 /// Nothing happens for this long: the cluster stands still.
 const STALL: Duration = Duration::from_secs(15);
@@ -29,8 +32,9 @@ pub(crate) fn start(cluster: &Cluster, task: Task<'_>) -> anyhow::Result<Running
     let keys = (0..load.clients as usize).map(|index| Ok(read_key(&task.keys.client_path(index))?));
     let keys = keys.collect::<anyhow::Result<Vec<_>>>()?;
     let (presigned, replicas) = (task.presigned.cloned(), cluster.pids());
+    let seed = task.repeat.into();
     Running::start(move |order, milestones| {
-        let mut generator = Generator::new(&config, keys, load, presigned, replicas)?;
+        let mut generator = Generator::new(&config, keys, load, presigned, replicas, seed)?;
         generator.connect(order)?;
         generator.run(order, milestones)
     })
@@ -42,6 +46,7 @@ struct Generator {
     load: Load,
     presigned: Option<Presigned>,
     clients: Vec<Client>,
+    pace: Sending,
     sent: u64,
     acknowledged: u64,
     used_up: bool,
@@ -49,18 +54,29 @@ struct Generator {
     latencies: Latencies,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Client {
     /// The number of its next operation.
     next: u64,
     in_flight: u32,
+    /// How late each operation of its window was sent, in an open loop, at number mod window.
+    lateness: Vec<Duration>,
+}
+
+/// When the clients send.
+enum Sending {
+    /// As soon as they have fewer than so many in flight.
+    Closed { outstanding: u32 },
+    /// By the clock.
+    Open { schedule: Schedule, alarm: Alarm, turn: usize },
 }
 
 /// The samples taken so far.
 #[derive(Debug, Default)]
 struct Window {
     began: Option<(Sample, SystemTime, Duration)>,
-    ended: Option<Sample>,
+    ended: Option<(Sample, Duration)>,
+    timeline: Option<Timeline>,
 }
 
 impl Generator {
@@ -70,16 +86,31 @@ impl Generator {
         load: Load,
         presigned: Option<Presigned>,
         replicas: Vec<u32>,
+        seed: u64,
     ) -> anyhow::Result<Self> {
-        let clients = vec![Client { next: FIRST.0, in_flight: 0 }; keys.len()];
+        let window = match load.pace {
+            Pace::Closed { .. } => 0,
+            Pace::Open { .. } => usize::try_from(config.client_window)?,
+        };
+        let client = Client { next: FIRST.0, in_flight: 0, lateness: vec![Duration::ZERO; window] };
+        let clients = vec![client; keys.len()];
         let register = |(index, key)| Registration { client: client_id(index), key, first: FIRST };
         let driver = Driver::new(config, keys.into_iter().enumerate().map(register).collect())?;
+        let pace = match load.pace {
+            Pace::Closed { outstanding } => Sending::Closed { outstanding },
+            Pace::Open { rate, arrivals } => Sending::Open {
+                schedule: Schedule::new(rate.into(), arrivals, seed),
+                alarm: Alarm::start(driver.wake_handle())?,
+                turn: 0,
+            },
+        };
         let latencies = Latencies::new();
         Ok(Self {
             driver,
             load,
             presigned,
             clients,
+            pace,
             sent: 0,
             acknowledged: 0,
             used_up: false,
@@ -114,19 +145,22 @@ impl Generator {
         self.driver.refresh();
         loop {
             if !order.is_finish() {
-                self.top_up()?;
+                self.send_what_is_due(start)?;
             } else if self.acknowledged == self.sent {
                 return self.outcome(window, &phases);
             }
             self.driver.turn(Some(TURN_MAX))?;
             let now = Instant::now();
-            if self.take_settled(phases.phase() == Phase::Window)? {
+            if self.take_settled(now, &phases, &mut window)? {
+                progress = now;
+            } else if self.acknowledged == self.sent {
+                // Nothing to wait for: an open loop may be that slow.
                 progress = now;
             } else if now - progress > STALL {
                 return self.stalled();
             }
             if phases.turn(now, self.sent, self.used_up) {
-                self.milestone(phases.phase(), now - start, &mut window, milestones)?;
+                self.milestone(phases.phase(), start, now, &mut window, milestones)?;
             }
             if order.is_stop() {
                 return invalid("the run was stopped");
@@ -135,69 +169,109 @@ impl Generator {
     }
 
     /// Counts what was settled. Whether anything was.
-    fn take_settled(&mut self, in_window: bool) -> anyhow::Result<bool> {
+    fn take_settled(&mut self, now: Instant, phases: &Phases, window: &mut Window) -> anyhow::Result<bool> {
         let before = self.acknowledged;
+        let since = now.saturating_duration_since(phases.since());
+        let mut timeline = window.timeline.as_mut().filter(|_| phases.phase() == Phase::Window);
         for Settled { client, completion } in self.driver.settled() {
             if let Err(error) = completion.result {
                 return invalid(format!("client {client}, operation {}: {error}", completion.number));
             }
             self.acknowledged += 1;
-            if in_window {
-                self.latencies.record(completion.latency);
+            let client = &mut self.clients[client];
+            let latency = completion.latency + client.lateness_of(completion.number.0);
+            if let Some(timeline) = timeline.as_mut() {
+                self.latencies.record(latency);
+                timeline.record(since, latency);
             }
-            self.clients[client].in_flight -= 1;
+            client.in_flight -= 1;
         }
         Ok(self.acknowledged > before)
     }
 
-    /// Sends until each client has as many operations in flight as it should, as far as window and presigned requests
-    /// allow.
-    fn top_up(&mut self) -> anyhow::Result<()> {
+    /// Sends what should be on its way by now, as far as windows and presigned requests allow.
+    fn send_what_is_due(&mut self, start: Instant) -> anyhow::Result<()> {
+        match self.pace {
+            Sending::Closed { outstanding } => self.top_up(outstanding),
+            Sending::Open { .. } => self.keep_schedule(start),
+        }
+    }
+
+    /// Sends until each client has as many operations in flight as it should.
+    fn top_up(&mut self, outstanding: u32) -> anyhow::Result<()> {
         for client in 0..self.clients.len() {
-            while self.clients[client].in_flight < self.load.outstanding
-                && self.driver.core(client).room() > 0
-            {
-                if !self.send(client)? {
-                    self.used_up = true;
+            while self.clients[client].in_flight < outstanding && self.driver.core(client).room() > 0 {
+                if !self.send(client, Duration::ZERO)? {
                     break;
                 }
-                self.clients[client].next += 1;
-                self.clients[client].in_flight += 1;
-                self.sent += 1;
             }
         }
         Ok(())
     }
 
-    /// Sends the client's next operation; false when its presigned requests are used up.
-    fn send(&mut self, client: usize) -> anyhow::Result<bool> {
+    /// Sends what is due, each operation by the next client that has room, and sets the alarm for the next one.
+    fn keep_schedule(&mut self, start: Instant) -> anyhow::Result<()> {
+        loop {
+            let Sending::Open { schedule, alarm, turn } = &mut self.pace else { return Ok(()) };
+            let due = start + schedule.next();
+            if due > Instant::now() {
+                alarm.set(due);
+                return Ok(());
+            }
+            let clients = self.clients.len();
+            let next = (0..clients).map(|step| (*turn + step) % clients);
+            let Some(client) = next.into_iter().find(|&client| self.driver.core(client).room() > 0) else {
+                return Ok(());
+            };
+            *turn = client + 1;
+            schedule.advance();
+            self.driver.refresh();
+            if !self.send(client, due.elapsed())? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends the client's next operation, so late; false when its presigned requests are used up.
+    fn send(&mut self, client: usize, lateness: Duration) -> anyhow::Result<bool> {
         let number = self.clients[client].next;
         let sent = match &self.presigned {
             None => self.driver.submit(client, &[&operation(number, self.load.payload)]),
             Some(presigned) => match presigned.request(client, number) {
                 Some(request) => self.driver.submit_signed(client, request),
-                None => return Ok(false),
+                None => {
+                    self.used_up = true;
+                    return Ok(false);
+                }
             },
         };
-        match sent {
-            Ok(_) => Ok(true),
-            Err(error) => invalid(format!("client {client}, operation {number}: {error}")),
+        if let Err(error) = sent {
+            return invalid(format!("client {client}, operation {number}: {error}"));
         }
+        self.clients[client].sent(lateness);
+        self.sent += 1;
+        Ok(true)
     }
 
     fn milestone(
         &self,
         phase: Phase,
-        elapsed: Duration,
+        start: Instant,
+        now: Instant,
         window: &mut Window,
         milestones: &Sender<Milestone>,
     ) -> anyhow::Result<()> {
         let sample = Sample::take(&self.replicas, self.acknowledged).context("a replica has ended")?;
         let milestone = if phase == Phase::Window {
-            window.began = Some((sample, SystemTime::now(), elapsed));
+            window.began = Some((sample, SystemTime::now(), now - start));
+            window.timeline = Some(Timeline::of(self.load.duration));
             Milestone::WindowBegan
         } else {
-            window.ended = Some(sample);
+            let overdue = match &self.pace {
+                Sending::Closed { .. } => Duration::ZERO,
+                Sending::Open { schedule, .. } => (now - start).saturating_sub(schedule.next()),
+            };
+            window.ended = Some((sample, overdue));
             Milestone::WindowEnded
         };
         // Who no longer listens has an error of its own to tell.
@@ -206,13 +280,15 @@ impl Generator {
     }
 
     fn outcome(&mut self, window: Window, phases: &Phases) -> anyhow::Result<Outcome> {
-        let (Some((begin, began, warmup)), Some(end), Some(ended_by)) =
-            (window.began, window.ended, phases.ended_by())
+        let (Some((begin, began, warmup)), Some((end, overdue)), Some(timeline), Some(ended_by)) =
+            (window.began, window.ended, window.timeline, phases.ended_by())
         else {
             return invalid("the load ended before its window");
         };
+        let timeline = timeline.finish(end.at - begin.at);
         let latencies = std::mem::take(&mut self.latencies);
-        Ok(Outcome { begin, end, began, warmup, latencies, ended_by, acknowledged: self.acknowledged })
+        let acknowledged = self.acknowledged;
+        Ok(Outcome { begin, end, began, warmup, latencies, timeline, overdue, ended_by, acknowledged })
     }
 
     fn stalled<T>(&self) -> anyhow::Result<T> {
@@ -231,4 +307,23 @@ impl Generator {
     fn troubles(&self) -> String {
         self.driver.troubles().map(|(replica, why)| format!("\n  replica {replica}: {why}")).collect()
     }
+}
+
+impl Client {
+    fn sent(&mut self, lateness: Duration) {
+        if let Some(place) = place(self.next, self.lateness.len()) {
+            self.lateness[place] = lateness;
+        }
+        self.next += 1;
+        self.in_flight += 1;
+    }
+
+    fn lateness_of(&self, number: u64) -> Duration {
+        place(number, self.lateness.len()).map_or(Duration::ZERO, |place| self.lateness[place])
+    }
+}
+
+/// Numbers in flight lie within a window, so that each has a place of its own.
+fn place(number: u64, window: usize) -> Option<usize> {
+    usize::try_from(number.checked_rem(window as u64)?).ok()
 }

@@ -13,6 +13,30 @@ pub(crate) struct Keys {
     clients: Vec<SigningKey>,
 }
 
+/// The keys of every suite that a command measures.
+#[derive(Debug)]
+pub(crate) struct KeyRing(Vec<(Suite, Keys)>);
+
+impl KeyRing {
+    /// `open` makes the keys of one suite.
+    ///
+    /// # Errors
+    /// Its errors.
+    pub(crate) fn open(
+        suites: &[Suite],
+        open: impl Fn(Suite) -> anyhow::Result<Keys>,
+    ) -> anyhow::Result<Self> {
+        suites.iter().map(|&suite| Ok((suite, open(suite)?))).collect::<anyhow::Result<_>>().map(Self)
+    }
+
+    /// The keys of `suite`, one of those that were opened.
+    #[must_use]
+    pub(crate) fn of(&self, suite: Suite) -> &Keys {
+        let found = self.0.iter().find(|(its, _)| *its == suite);
+        &found.expect("a setting's suite is one of the command's").1
+    }
+}
+
 impl Keys {
     /// Reads the keys of `n` replicas and `clients` clients from `directory`/SUITE and makes those that are missing, on
     /// all cores. `progress` is counted up, one a key.

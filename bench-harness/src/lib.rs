@@ -14,6 +14,8 @@ pub mod demo;
 pub mod environment;
 /// Errors and exit codes.
 pub mod error;
+/// Faults made while a cluster is measured.
+pub mod faults;
 /// Latency histograms.
 pub mod latency;
 /// One measurement's figures.
@@ -31,12 +33,15 @@ pub mod summary;
 pub mod table;
 
 mod agreement;
+mod arrivals;
+mod choice;
 mod cluster;
 mod counters;
 mod evaluate;
 mod files;
 mod generator;
 mod keys;
+mod label;
 mod load;
 mod measure;
 mod null;
@@ -48,3 +53,4 @@ mod sample;
 mod setting;
 mod signing;
 mod status;
+mod timeline;

@@ -10,6 +10,7 @@ use crate::error::invalid;
 use crate::latency::Latencies;
 use crate::phases::EndedBy;
 use crate::sample::Sample;
+use crate::timeline::Interval;
 
 /// A moment of the load that others act upon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,10 @@ pub(crate) struct Outcome {
     pub(crate) warmup: Duration,
     /// Latencies of the operations that were acknowledged in the window.
     pub(crate) latencies: Latencies,
+    /// The window by intervals.
+    pub(crate) timeline: Vec<Interval>,
+    /// How long the next operation of an open loop had been due at the end of the window.
+    pub(crate) overdue: Duration,
     /// What ended the window.
     pub(crate) ended_by: EndedBy,
     /// Operations sent, from the first to the last; each was acknowledged.
@@ -87,12 +92,21 @@ impl Running {
     /// # Errors
     /// When the load ended before it, with its reason; or when it doesn't come.
     pub(crate) fn wait_for(&mut self, expected: Milestone, timeout: Duration) -> anyhow::Result<()> {
+        if self.came(expected, timeout)? {
+            return Ok(());
+        }
+        invalid(format!("the load did not come to {expected:?} within {timeout:?}"))
+    }
+
+    /// Waits for `expected` at most for `timeout`. Whether it came.
+    ///
+    /// # Errors
+    /// When the load ended before it, with its reason.
+    pub(crate) fn came(&mut self, expected: Milestone, timeout: Duration) -> anyhow::Result<bool> {
         match self.milestones.recv_timeout(timeout) {
-            Ok(milestone) if milestone == expected => Ok(()),
+            Ok(milestone) if milestone == expected => Ok(true),
             Ok(milestone) => invalid(format!("the load came to {milestone:?} before {expected:?}")),
-            Err(RecvTimeoutError::Timeout) => {
-                invalid(format!("the load did not come to {expected:?} within {timeout:?}"))
-            }
+            Err(RecvTimeoutError::Timeout) => Ok(false),
             Err(RecvTimeoutError::Disconnected) => {
                 self.join()?;
                 invalid(format!("the load ended before {expected:?}"))

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use hypostyle_bench::allocation::CountingAllocator;
-use hypostyle_bench::bench::{self, Places, Report};
+use hypostyle_bench::bench::{self, Before, Places, Report};
 use hypostyle_bench::cli::{Cli, Command, OutputArgs, RunArgs, ScalingArgs};
 use hypostyle_bench::error::exit_code;
 use hypostyle_bench::progress::Progress;
@@ -41,7 +41,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
 fn measure(flags: &RunArgs, check: impl FnOnce(&Report) -> anyhow::Result<()>) -> anyhow::Result<()> {
     children::clean_up_on_interrupt()?;
     let (mut report, mut ended) =
-        match bench::run(flags, &Places::of_this_program()?, &Progress::on_terminal()) {
+        match bench::run(flags, Before::Replaced, &Places::of_this_program()?, &Progress::on_terminal()) {
             Ok(done) => done,
             Err(error) => {
                 print_failure(&flags.output, &error);

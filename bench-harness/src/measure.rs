@@ -8,6 +8,7 @@ use crate::cluster::Cluster;
 use crate::counters::Counters;
 use crate::error::{Failure, invalid};
 use crate::evaluate::Observed;
+use crate::faults::{Director, Fault};
 use crate::generator;
 use crate::keys::Keys;
 use crate::latency::Latencies;
@@ -18,6 +19,7 @@ use crate::proc_fs::peak_rss;
 use crate::reference::{Gauge, Reference};
 use crate::setting::Setting;
 use crate::status;
+use crate::timeline::{Event, Interval, annotate};
 
 /// Measures settings one at a time: what all measurements on this machine share.
 pub(crate) struct Meter {
@@ -33,6 +35,8 @@ pub(crate) struct Measured {
     pub(crate) point: Point,
     /// The latencies behind them.
     pub(crate) latencies: Latencies,
+    /// The window by intervals.
+    pub(crate) timeline: Vec<Interval>,
     /// When the window began.
     pub(crate) began: SystemTime,
     /// How long it was.
@@ -73,13 +77,14 @@ impl Meter {
     /// When the run is invalid: no figure comes of it.
     pub(crate) fn measure(&mut self, task: Task<'_>) -> anyhow::Result<Measured> {
         let setting = task.setting;
-        let cluster = Cluster::start(&self.program, setting, task.keys, &self.scratch)?;
+        let mut cluster = Cluster::start(&self.program, setting, task.keys, &self.scratch)?;
         let first = self.gauge.measure()?;
-        let idle = counters(&cluster)?;
-        let (outcome, begin, end) = load(&cluster, task)?;
+        let faulty: Vec<usize> = setting.faults.iter().map(Fault::replica).collect();
+        let idle = counters(&cluster, &faulty)?;
+        let Loaded { outcome, begin, end, events } = load(&mut cluster, task, &faulty)?;
         let statuses = agreement(&cluster, outcome.acknowledged)?;
-        let finished: Vec<Counters> = statuses.iter().map(status::counters).collect();
-        let peak_rss = cluster.pids().into_iter().map(peak_rss).collect::<std::io::Result<Vec<u64>>>()?;
+        let finished = counters(&cluster, &faulty)?;
+        let peak_rss = cluster.living().into_iter().map(peak_rss).collect::<std::io::Result<Vec<u64>>>()?;
         let second = self.gauge.measure()?;
         drop(cluster);
         let observed = Observed {
@@ -96,23 +101,50 @@ impl Meter {
         };
         let point = observed.point().map_err(Failure::Invalid)?;
         let measured = outcome.end.at.duration_since(outcome.begin.at);
-        Ok(Measured { point, latencies: outcome.latencies, began: outcome.began, measured })
+        let mut timeline = outcome.timeline;
+        annotate(&mut timeline, &events);
+        timeline.iter_mut().for_each(|interval| interval.name.clone_from(&point.name));
+        Ok(Measured { point, latencies: outcome.latencies, timeline, began: outcome.began, measured })
     }
 }
 
-/// Runs the load; reads every replica's counters at both ends of the window.
-fn load(cluster: &Cluster, task: Task<'_>) -> anyhow::Result<(Outcome, Vec<Counters>, Vec<Counters>)> {
+/// What a load leaves.
+struct Loaded {
+    outcome: Outcome,
+    /// Counters of the replicas without a fault when the window began.
+    begin: Vec<Counters>,
+    /// The same when it ended.
+    end: Vec<Counters>,
+    /// What was done to the others, and what came of it.
+    events: Vec<Event>,
+}
+
+/// Runs the load and makes the faults; reads counters at both ends of the window.
+fn load(cluster: &mut Cluster, task: Task<'_>, faulty: &[usize]) -> anyhow::Result<Loaded> {
     let load = &task.setting.load;
     let mut running = generator::start(cluster, task)?;
     running.wait_for(Milestone::WindowBegan, load.warmup + GRACE)?;
-    let begin = counters(cluster)?;
-    running.wait_for(Milestone::WindowEnded, load.duration + GRACE)?;
-    let end = counters(cluster)?;
-    Ok((running.finish()?, begin, end))
+    let mut director = Director::begin(&task.setting.faults);
+    let begin = counters(cluster, faulty)?;
+    let deadline = Instant::now() + load.duration + GRACE;
+    loop {
+        let until = director.next().map_or(deadline, |next| next.min(deadline));
+        let timeout = until.saturating_duration_since(Instant::now());
+        if until == deadline {
+            running.wait_for(Milestone::WindowEnded, timeout)?;
+            break;
+        }
+        if running.came(Milestone::WindowEnded, timeout)? {
+            break;
+        }
+        director.act(cluster)?;
+    }
+    let end = counters(cluster, faulty)?;
+    Ok(Loaded { outcome: running.finish()?, begin, end, events: director.events() })
 }
 
-fn counters(cluster: &Cluster) -> anyhow::Result<Vec<Counters>> {
-    Ok(cluster.statuses()?.iter().map(status::counters).collect())
+fn counters(cluster: &Cluster, faulty: &[usize]) -> anyhow::Result<Vec<Counters>> {
+    Ok(cluster.statuses_but(faulty)?.iter().map(status::counters).collect())
 }
 
 /// Waits until every replica has executed what was acknowledged and shows the same state.

@@ -56,6 +56,12 @@ impl Phases {
         self.phase
     }
 
+    /// When that began.
+    #[must_use]
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
     /// What ended the window, once it is over.
     #[must_use]
     pub(crate) fn ended_by(&self) -> Option<EndedBy> {

@@ -7,6 +7,8 @@ use crate::reference::Reference;
 /// `--json` and of the columns of `points.csv`; the unit stands last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
+    /// Its setting and repetition: different for all points of a directory, and the stem of its files.
+    pub name: String,
     /// 0 for the first measurement of its setting.
     pub repeat: u32,
     /// Replicas.
@@ -45,8 +47,11 @@ pub struct Point {
     pub client_window: u64,
     /// Hash of the cluster configuration.
     pub configuration: String,
-    /// Load model: "closed", each client keeps its outstanding operations in flight.
+    /// Load model: "closed", each client keeps its outstanding operations in flight; "constant" or "poisson": operations
+    /// are due at such moments, whatever is answered.
     pub load: String,
+    /// Operations that were due each second; 0 in a closed loop.
+    pub offered_ops_per_s: u32,
     /// Clients.
     pub clients: u32,
     /// Operations each client keeps in flight.
@@ -59,6 +64,8 @@ pub struct Point {
     pub reply_bytes: u64,
     /// Requests signed before the run; 0: each is signed when it is sent.
     pub presign: u64,
+    /// What was done to replicas in the window, as `--fault` says it; counters an operation are then those of the others.
+    pub fault: String,
     /// Length of the warm-up, which counts for nothing.
     pub warmup_s: f64,
     /// Length of the window.
@@ -69,7 +76,7 @@ pub struct Point {
     pub operations: u64,
     /// The two before divided.
     pub throughput_ops_per_s: f64,
-    /// From sending to the (f+1)-th matching reply, µs.
+    /// From sending (open loop: from the moment it was due) to the (f+1)-th matching reply, µs.
     pub latency_us: Percentiles,
     /// CPU time of all replicas together, user and kernel, per operation: Σ, raw.
     pub replica_cpu_us_per_op: f64,
@@ -122,6 +129,12 @@ pub struct Point {
     pub marks: Vec<String>,
 }
 
+/// The name of a setting's measurement.
+#[must_use]
+pub(crate) fn point_name(setting: &str, repeat: u32) -> String {
+    format!("{setting}-{repeat}")
+}
+
 impl Point {
     /// Whether two points measure the same setting, so that their difference is noise.
     #[must_use]
@@ -131,6 +144,8 @@ impl Point {
                 == (other.workers, &other.executor, other.crypto_threads)
             && (self.clients, self.outstanding_per_client, self.payload_bytes, self.reply_bytes)
                 == (other.clients, other.outstanding_per_client, other.payload_bytes, other.reply_bytes)
+            && (&self.load, self.offered_ops_per_s) == (&other.load, other.offered_ops_per_s)
+            && self.fault == other.fault
             && (self.presign == 0) == (other.presign == 0)
     }
 
@@ -160,6 +175,7 @@ const LEADING: &[&str] = &[
     "batch_max",
     "clients",
     "outstanding_per_client",
+    "offered_ops_per_s",
     "throughput_ops_per_s",
     "latency_us_p50",
     "latency_us_p90",
@@ -198,6 +214,7 @@ pub(crate) mod tests {
     /// A point with a value in every field.
     pub(crate) fn example() -> Point {
         Point {
+            name: "p2-00000000-c8x100-0".into(),
             repeat: 0,
             n: 4,
             f: 1,
@@ -218,12 +235,14 @@ pub(crate) mod tests {
             client_window: 1024,
             configuration: "00".repeat(32),
             load: "closed".into(),
+            offered_ops_per_s: 0,
             clients: 8,
             outstanding_per_client: 100,
             connections: 64,
             payload_bytes: 100,
             reply_bytes: 8,
             presign: 40_000,
+            fault: String::new(),
             warmup_s: 1.0,
             measured_s: 2.0,
             ended_by: "duration".into(),

@@ -5,8 +5,10 @@ use hypostyle::ReplicaId;
 use hypostyle::config::{self, ClusterConfig, Cores, Count, ReplicaConfig};
 use hypostyle::crypto::PublicKey;
 
+use crate::choice::{CLIENT_WINDOW_MAX, Choice, Pace};
 use crate::cli::{Assign, Auto, ClientAuth, Executor, Leaders, Replies, RunArgs};
 use crate::error::usage;
+use crate::faults::Fault;
 use crate::null::REPLY_MIN;
 use crate::phases::Limits;
 
@@ -19,6 +21,8 @@ pub(crate) struct Setting {
     pub(crate) threads: Threads,
     /// The load.
     pub(crate) load: Load,
+    /// What is done to replicas in the window.
+    pub(crate) faults: Vec<Fault>,
 }
 
 /// How each replica spreads its work over threads.
@@ -34,8 +38,8 @@ pub(crate) struct Threads {
 pub(crate) struct Load {
     /// Clients.
     pub(crate) clients: u32,
-    /// Operations each keeps in flight.
-    pub(crate) outstanding: u32,
+    /// When they send.
+    pub(crate) pace: Pace,
     /// Bytes of an operation.
     pub(crate) payload: usize,
     /// Bytes of a result.
@@ -52,20 +56,31 @@ pub(crate) struct Load {
 const REQUEST_OVERHEAD: usize = 256;
 
 impl Setting {
-    /// The settings that these flags ask for: one for each pillar count.
+    /// The setting of one choice that these flags leave open, for members with these keys (more replicas than it has
+    /// may be given).
     ///
     /// # Errors
     /// A usage error when a flag or a combination makes no sense.
-    pub(crate) fn all(
+    pub(crate) fn new(
         flags: &RunArgs,
+        choice: &Choice,
         replicas: &[PublicKey],
         clients: &[PublicKey],
-    ) -> anyhow::Result<Vec<Self>> {
-        let setting = |pillars: &u16| {
-            let cluster = cluster(flags, *pillars, replicas, clients)?;
-            Ok(Self { cluster, threads: Threads::of(flags), load: Load::of(flags) })
-        };
-        flags.pillars.iter().map(setting).collect()
+    ) -> anyhow::Result<Self> {
+        let cluster = cluster(flags, choice, &replicas[..usize::from(choice.n)], clients)?;
+        Ok(Self {
+            cluster,
+            threads: Threads::of(flags),
+            load: Load::of(flags, choice),
+            faults: flags.fault.clone(),
+        })
+    }
+
+    /// A name for it, different for all settings of one command.
+    #[must_use]
+    pub(crate) fn name(&self) -> String {
+        let hash = self.cluster.hash().to_string();
+        format!("p{}-{}-c{}{}", self.cluster.pillars, &hash[..8], self.load.clients, self.load.pace.name())
     }
 
     /// The `replica.toml` of one replica, which shares the machine with the others: it gets its share of the cores
@@ -120,10 +135,10 @@ impl Threads {
 }
 
 impl Load {
-    fn of(flags: &RunArgs) -> Self {
+    fn of(flags: &RunArgs, choice: &Choice) -> Self {
         Self {
             clients: flags.clients,
-            outstanding: flags.outstanding,
+            pace: choice.pace,
             payload: flags.payload,
             reply_bytes: flags.reply_bytes.max(REPLY_MIN),
             presigned_each: flags.presign.map(|all| all.div_ceil(u64::from(flags.clients))),
@@ -178,63 +193,9 @@ pub(crate) mod name {
     }
 }
 
-/// Checks what can be checked before keys are made.
-///
-/// # Errors
-/// A usage error that names the flag and the remedy.
-pub(crate) fn check_usage(flags: &RunArgs) -> anyhow::Result<()> {
-    if flags.n < 4 || !(flags.n - 1).is_multiple_of(3) {
-        return usage(format!("--n {}: f faults need 3f+1 replicas; use 4, 7, 10...", flags.n));
-    }
-    for (flag, value) in [
-        ("--clients", flags.clients),
-        ("--outstanding", flags.outstanding),
-        ("--repeat", flags.repeat),
-        ("--batch-max", flags.batch_max),
-    ] {
-        if value == 0 {
-            return usage(format!("{flag} 0: use 1 or more"));
-        }
-    }
-    if flags.duration.is_zero() {
-        return usage("--duration 0: nothing is measured in no time; use 1s or more");
-    }
-    let needed = u64::from(flags.clients) * u64::from(flags.outstanding) * 2;
-    if flags.presign.is_some_and(|count| count < needed) {
-        return usage(format!(
-            "--presign={}: too few for {} clients with {} operations outstanding each; use {needed} or more",
-            flags.presign.unwrap_or(0),
-            flags.clients,
-            flags.outstanding
-        ));
-    }
-    check_window(flags)
-}
-
-/// The largest window of a client that the configuration allows.
-const CLIENT_WINDOW_MAX: u32 = 65_536;
-
-fn check_window(flags: &RunArgs) -> anyhow::Result<()> {
-    let window = client_window(flags);
-    if window < flags.outstanding {
-        return usage(format!(
-            "--outstanding {}: more than the client window of {window}; use fewer a client and more --clients{}",
-            flags.outstanding,
-            if flags.client_window.is_some() { ", or raise --client-window" } else { "" }
-        ));
-    }
-    Ok(())
-}
-
-/// Twice the load, so that one late operation doesn't hold up its client.
-fn client_window(flags: &RunArgs) -> u32 {
-    let needed = flags.outstanding.saturating_mul(2).min(CLIENT_WINDOW_MAX);
-    flags.client_window.unwrap_or_else(|| needed.next_power_of_two().clamp(1024, CLIENT_WINDOW_MAX))
-}
-
 fn cluster(
     flags: &RunArgs,
-    pillars: u16,
+    choice: &Choice,
     replicas: &[PublicKey],
     clients: &[PublicKey],
 ) -> anyhow::Result<ClusterConfig> {
@@ -246,8 +207,8 @@ fn cluster(
     }
     let mut config = ClusterConfig::local(&placeholders(replicas.len()), replicas, clients);
     config.id = "hypostyle-bench".to_owned();
-    config.pillars = pillars;
-    config.auth = flags.auth;
+    config.pillars = choice.pillars;
+    config.auth = choice.auth;
     config.client_auth = client_auth(flags.client_auth);
     config.replies = match flags.replies {
         Replies::Merkle => config::Replies::Merkle,
@@ -257,18 +218,18 @@ fn cluster(
         Assign::Request => config::Assign::Request,
         Assign::Client => config::Assign::Client,
     };
-    config.leaders = match flags.leaders {
+    config.leaders = match choice.leaders {
         Leaders::Spread => config::Leaders::Spread,
         Leaders::Single => config::Leaders::Single,
     };
-    config.bundle = flags.bundle;
-    config.batch_max = flags.batch_max;
+    config.bundle = choice.bundle;
+    config.batch_max = choice.batch_max;
     config.batch_delay = flags.batch_delay;
     config.pipeline = flags.pipeline;
     config.checkpoint_interval = flags.checkpoint_interval;
     config.window = flags.window;
-    config.client_window = client_window(flags);
-    let request = flags.payload + flags.auth.signature_len() + REQUEST_OVERHEAD;
+    config.client_window = client_window(flags, choice);
+    let request = flags.payload + choice.auth.signature_len() + REQUEST_OVERHEAD;
     config.request_max = config.request_max.max(request.next_multiple_of(1024));
     config.batch_bytes = config.batch_bytes.max(config.request_max);
     config.reply_max = config.reply_max.max(flags.reply_bytes.next_multiple_of(1024));
@@ -276,6 +237,16 @@ fn cluster(
         Ok(()) => Ok(config),
         Err(error) => usage(error.to_string()),
     }
+}
+
+/// Twice the load, so that one late operation doesn't hold up its client.
+pub(crate) fn client_window(flags: &RunArgs, choice: &Choice) -> u32 {
+    let outstanding = match choice.pace {
+        Pace::Closed { outstanding } => outstanding,
+        Pace::Open { .. } => 0,
+    };
+    let needed = outstanding.saturating_mul(2).min(CLIENT_WINDOW_MAX);
+    flags.client_window.unwrap_or_else(|| needed.next_power_of_two().clamp(1024, CLIENT_WINDOW_MAX))
 }
 
 pub(crate) fn client_auth(flag: ClientAuth) -> config::ClientAuth {
@@ -297,6 +268,7 @@ pub(crate) fn placeholders(n: usize) -> Vec<(SocketAddr, SocketAddr)> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::choice::check_usage;
     use crate::cli::{Cli, Command};
     use crate::error::exit_code;
     use clap::Parser as _;
@@ -319,8 +291,11 @@ pub(crate) mod tests {
     pub(crate) fn settings(text: &str) -> Vec<Setting> {
         let flags = flags(text);
         check_usage(&flags).expect("sensible");
-        let clients = keys(flags.clients as usize);
-        Setting::all(&flags, &keys(usize::from(flags.n)), &clients).expect("valid")
+        let (replicas, clients) = (keys(13), keys(flags.clients as usize));
+        Choice::all(&flags)
+            .iter()
+            .map(|choice| Setting::new(&flags, choice, &replicas, &clients).expect("valid"))
+            .collect()
     }
 
     #[test]
@@ -364,20 +339,16 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn nonsense_is_a_usage_error_with_a_remedy() {
-        for (text, word) in [
-            ("--n 5", "4, 7, 10"),
-            ("--clients 0", "--clients"),
-            ("--outstanding 100 --client-window 50", "--client-window"),
-            ("--outstanding 70000", "--clients"),
-            ("--presign=10", "1600"),
-            ("--duration 0s", "--duration"),
-        ] {
-            let error = check_usage(&flags(text)).expect_err(text);
-            assert!(exit_code(&error) == 2 && error.to_string().contains(word), "{text}: {error}");
-        }
+    fn a_configuration_that_makes_no_sense_is_a_usage_error() {
         let flags = flags("--auth ed25519 --window 100 --checkpoint-interval 32");
-        let error = Setting::all(&flags, &keys(4), &keys(8)).expect_err("K does not divide L");
+        let error = Setting::new(&flags, &Choice::all(&flags)[0], &keys(4), &keys(8)).expect_err("K | L");
         assert_eq!(exit_code(&error), 2);
+    }
+
+    #[test]
+    fn names_tell_settings_of_a_command_apart() {
+        let settings = settings("--auth ed25519 --pillars 1,2 --outstanding 1,10 --bundle 1,8");
+        let names: std::collections::BTreeSet<String> = settings.iter().map(Setting::name).collect();
+        assert_eq!(names.len(), 8);
     }
 }

@@ -1,5 +1,6 @@
 use std::fmt::Write;
 
+use crate::label::labels;
 use crate::point::Point;
 use crate::summary::{Spread, settings};
 
@@ -9,7 +10,7 @@ pub fn table(points: &[Point]) -> String {
     let groups = settings(points);
     let Some(first) = groups.first().map(|group| group[0]) else { return String::new() };
     let mut out = heading(first);
-    let headings: Vec<String> = groups.iter().map(|group| column_heading(group)).collect();
+    let headings = headings(&groups);
     row(&mut out, "", &headings);
     for (name, value, digits) in ROWS {
         row(&mut out, name, &each(&groups, |group| number(spread(group, *value).median, *digits)));
@@ -73,7 +74,7 @@ fn heading(point: &Point) -> String {
         _ => "presigned",
     };
     format!(
-        "n = {}, f = {}; {} (bundle {}, batches up to {})\nclosed loop: {} clients x {} outstanding, {} B operations ({signed}), {} B \
+        "n = {}, f = {}; {} (bundle {}, batches up to {})\n{}, {} B operations ({signed}), {} B \
          results; an operation counts at f+1 valid matching replies\nworkers {}, executor {}, crypto threads {}; \
          state digests agree and executed = acknowledged at every point\n\n",
         point.n,
@@ -81,8 +82,7 @@ fn heading(point: &Point) -> String {
         authenticated,
         point.bundle,
         point.batch_max,
-        point.clients,
-        point.outstanding_per_client,
+        load(point),
         point.payload_bytes,
         point.reply_bytes,
         point.workers,
@@ -91,11 +91,25 @@ fn heading(point: &Point) -> String {
     )
 }
 
-fn column_heading(group: &[&Point]) -> String {
-    match group.len() {
-        1 => format!("P = {}", group[0].pillars),
-        repeats => format!("P = {} ({repeats}x)", group[0].pillars),
+fn load(point: &Point) -> String {
+    match point.load.as_str() {
+        "closed" => {
+            format!("closed loop: {} clients x {} outstanding", point.clients, point.outstanding_per_client)
+        }
+        arrivals => format!(
+            "open loop, {arrivals} arrivals: {} operations a second by {} clients, latency from when they were due",
+            point.offered_ops_per_s, point.clients
+        ),
     }
+}
+
+fn headings(groups: &[Vec<&Point>]) -> Vec<String> {
+    let firsts: Vec<&Point> = groups.iter().map(|group| group[0]).collect();
+    let heading = |(label, group): (String, &Vec<&Point>)| match group.len() {
+        1 => label,
+        repeats => format!("{label} ({repeats}x)"),
+    };
+    labels(&firsts).into_iter().zip(groups).map(heading).collect()
 }
 
 fn spread(group: &[&Point], value: Quantity) -> Spread {
@@ -140,7 +154,7 @@ fn spreads(out: &mut String, groups: &[Vec<&Point>]) {
 
 fn notes(out: &mut String, groups: &[Vec<&Point>]) {
     for point in groups.iter().flatten() {
-        let place = format!("P = {}, repeat {}", point.pillars, point.repeat);
+        let place = &point.name;
         for mark in &point.marks {
             let _ = writeln!(out, "not a result to quote ({place}): {mark}");
         }
@@ -175,7 +189,7 @@ mod tests {
             throughput.split_whitespace().collect::<Vec<_>>(),
             ["throughput,", "op/s", "10000", "10000"]
         );
-        assert!(text.contains("not a result to quote (P = 4, repeat 0): a noisy machine"), "{text}");
+        assert!(text.contains("not a result to quote (p2-00000000-c8x100-0): a noisy machine"), "{text}");
         assert!(text.contains("used up") && !text.contains("least to greatest"), "{text}");
     }
 

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 mod run;
 mod scaling;
 
-pub use run::{Assign, Auto, ClientAuth, Executor, Leaders, Replies, RunArgs};
+pub use run::{Arrivals, Assign, Auto, ClientAuth, Executor, Leaders, Replies, RunArgs};
 pub use scaling::ScalingArgs;
 
 /// Measures Hypostyle: starts local replica processes, loads them, checks what they did, prints figures.

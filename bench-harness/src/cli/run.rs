@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 use hypostyle::crypto::Suite;
 
 use super::{OutputArgs, duration};
+use crate::faults::Fault;
 
 const RUN_EXAMPLE: &str = "Example:
   hypostyle-bench run --pillars 1,2,4 --auth rsa-2048 --batch-max 100 --clients 8 --outstanding 100 \\
@@ -13,15 +14,16 @@ const RUN_EXAMPLE: &str = "Example:
 #[derive(Clone, Debug, Args)]
 #[command(after_help = RUN_EXAMPLE)]
 pub struct RunArgs {
-    /// Replicas: 3f+1.
-    #[arg(long, default_value_t = 4)]
-    pub n: u16,
-    /// Pillars; a list is measured side by side, interleaved over the repeats.
+    /// Replicas: 3f+1. Here and below a list is measured side by side, each value with each of the others, interleaved
+    /// over the repeats.
+    #[arg(long, default_value = "4", value_delimiter = ',', value_name = "N[,N...]")]
+    pub n: Vec<u16>,
+    /// Pillars.
     #[arg(long, default_value = "1", value_delimiter = ',', value_name = "P[,P...]")]
     pub pillars: Vec<u16>,
     /// Signatures of replicas and clients: rsa-2048, rsa-3072, rsa-4096, ed25519, ecdsa-p256.
-    #[arg(long, default_value_t = Suite::Rsa2048, value_name = "SUITE")]
-    pub auth: Suite,
+    #[arg(long, default_value = "rsa-2048", value_delimiter = ',', value_name = "SUITE[,SUITE...]")]
+    pub auth: Vec<Suite>,
     /// How clients authenticate requests, and replicas replies: with signatures, or with MAC tags (settings T and D).
     #[arg(long, value_enum, default_value_t = ClientAuth::Signature)]
     pub client_auth: ClientAuth,
@@ -29,11 +31,11 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t = Replies::Merkle)]
     pub replies: Replies,
     /// Statements under one signature at most; 1: each singly (as in the paper).
-    #[arg(long, default_value_t = 64)]
-    pub bundle: u16,
+    #[arg(long, default_value = "64", value_delimiter = ',', value_name = "B[,B...]")]
+    pub bundle: Vec<u16>,
     /// Operations a batch at most.
-    #[arg(long, default_value_t = 400)]
-    pub batch_max: u32,
+    #[arg(long, default_value = "400", value_delimiter = ',', value_name = "B[,B...]")]
+    pub batch_max: Vec<u32>,
     /// How long an operation may wait for its batch to fill.
     #[arg(long, default_value = "0s", value_parser = duration)]
     pub batch_delay: Duration,
@@ -53,8 +55,8 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t = Assign::Request)]
     pub assign: Assign,
     /// Who leads the pillars at first: different replicas, or one for all.
-    #[arg(long, value_enum, default_value_t = Leaders::Spread)]
-    pub leaders: Leaders,
+    #[arg(long, value_enum, default_value = "spread", value_delimiter = ',')]
+    pub leaders: Vec<Leaders>,
     /// Worker threads of each replica: a number or "auto".
     #[arg(long, default_value = "auto")]
     pub workers: Auto,
@@ -67,9 +69,16 @@ pub struct RunArgs {
     /// Clients.
     #[arg(long, default_value_t = 8)]
     pub clients: u32,
-    /// Operations each client keeps in flight.
-    #[arg(long, default_value_t = 100)]
-    pub outstanding: u32,
+    /// Operations each client keeps in flight: a closed loop.
+    #[arg(long, default_value = "100", value_delimiter = ',', value_name = "O[,O...]")]
+    pub outstanding: Vec<u32>,
+    /// Operations a second of all clients together, whatever is answered: an open loop, in which latency counts from the
+    /// moment an operation was due.
+    #[arg(long, value_delimiter = ',', value_name = "R[,R...]", conflicts_with = "outstanding")]
+    pub rate: Vec<u32>,
+    /// When operations of an open loop are due.
+    #[arg(long, value_enum, default_value_t = Arrivals::Poisson, requires = "rate")]
+    pub arrivals: Arrivals,
     /// Bytes of an operation.
     #[arg(long, default_value_t = 100, value_name = "BYTES")]
     pub payload: usize,
@@ -89,6 +98,10 @@ pub struct RunArgs {
     /// Measurements of each setting.
     #[arg(long, default_value_t = 1)]
     pub repeat: u32,
+    /// A fault in the window, such as crash:0@2s, pause:0@2s+1s, slow:0@2s+3s (it then runs a tenth of the time); several
+    /// times for several. Replica 0 leads pillar 0 at first.
+    #[arg(long, value_name = "KIND:REPLICA@WHEN[+LENGTH]")]
+    pub fault: Vec<Fault>,
     /// What to print and where to leave files.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -128,6 +141,15 @@ pub enum Leaders {
     Spread,
     /// One replica for all.
     Single,
+}
+
+/// When operations of an open loop are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Arrivals {
+    /// At equal distances.
+    Constant,
+    /// As a Poisson process: at random, independent of each other.
+    Poisson,
 }
 
 /// Where operations are executed.
@@ -178,7 +200,7 @@ mod tests {
     #[test]
     fn every_flag_has_a_default() {
         let run = run("").expect("no flag is needed");
-        assert_eq!((run.n, run.pillars, run.clients, run.outstanding), (4, vec![1], 8, 100));
+        assert_eq!((run.n, run.pillars, run.clients, run.outstanding), (vec![4], vec![1], 8, vec![100]));
         assert_eq!((run.presign, run.duration), (None, Duration::from_secs(5)));
     }
 
@@ -200,7 +222,14 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for flags in ["--duration 5", "--auth rsa-1024", "--workers many", "--pillars x", "--replies some"] {
+        for flags in [
+            "--duration 5",
+            "--auth rsa-1024",
+            "--workers many",
+            "--pillars x",
+            "--replies some",
+            "--rate 5 --outstanding 5",
+        ] {
             assert!(run(flags).is_err(), "{flags}");
         }
     }
