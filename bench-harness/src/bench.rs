@@ -10,7 +10,7 @@ use crate::children;
 use crate::choice::{Choice, check_usage};
 use crate::cli::{OutputArgs, RunArgs};
 use crate::environment::{self, Environment};
-use crate::error::usage;
+use crate::error::{invalid, usage};
 use crate::files::{Files, Manifest};
 use crate::keys::{KeyRing, Keys};
 use crate::measure::{Measured, Meter, Task};
@@ -18,7 +18,7 @@ use crate::point::{Point, point_name};
 use crate::progress::{Progress, watch};
 use crate::setting::Setting;
 use crate::signing;
-use crate::summary::Summary;
+use crate::summary::{Summary, settings};
 use crate::timeline::Interval;
 
 /// Where a measurement keeps what it needs and what it finds.
@@ -91,6 +91,26 @@ pub enum Before {
     Replaced,
     /// Measurements found there are not made again.
     Continued,
+}
+
+impl Report {
+    /// Fails unless every setting was measured at least once without a mark.
+    ///
+    /// # Errors
+    /// The settings that have no result.
+    pub fn check_marks(&self) -> anyhow::Result<()> {
+        let without = settings(&self.points);
+        let without = without.iter().filter(|group| group.iter().all(|point| !point.marks.is_empty()));
+        let names: Vec<&str> = without.map(|group| group[0].name.as_str()).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        invalid(format!(
+            "every measurement of {} is marked as no result, for the reasons above: make the machine quiet and measure again, \
+             or say --accept-marks",
+            names.join(", ")
+        ))
+    }
 }
 
 /// Measures what `flags` ask for. The second value is why it ended early, if it did: the report holds what was
@@ -265,4 +285,32 @@ pub(crate) fn settings_alone(cluster: &ClusterConfig) -> String {
 fn timestamp() -> String {
     let now = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     now.replace([':', '.'], "-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::exit_code;
+    use crate::point::tests::example;
+
+    fn report(points: Vec<Point>) -> Report {
+        Report {
+            points,
+            medians: Vec::new(),
+            command: Vec::new(),
+            commit: String::new(),
+            environment: Environment::now(1024),
+            files: PathBuf::new(),
+            error: None,
+        }
+    }
+
+    #[test]
+    fn a_setting_with_no_measurement_without_a_mark_is_invalid() {
+        let marked = Point { marks: vec!["noisy".into()], ..example() };
+        let again = Point { repeat: 1, ..example() };
+        report(vec![marked.clone(), again]).check_marks().expect("one of two is a result");
+        let error = report(vec![marked]).check_marks().expect_err("no result");
+        assert!(exit_code(&error) == 3 && error.to_string().contains(&example().name), "{error}");
+    }
 }

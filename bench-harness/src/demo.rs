@@ -8,7 +8,7 @@ use crate::point::Point;
 /// What `demo` measures: the setting that the project is about, short. Given as flags of `run`, so that a reader can
 /// repeat and vary it.
 const FLAGS: &str = "run --n 4 --pillars 1,2 --auth rsa-2048 --replies merkle --bundle 64 --batch-max 100 \
-                     --clients 8 --outstanding 100 --presign=36000 --warmup 1s --duration 3s";
+                     --clients 8 --outstanding 100 --presign=36000 --warmup 1s --duration 3s --accept-marks";
 
 /// The flags of `run` that `demo` stands for.
 ///

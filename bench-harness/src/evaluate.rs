@@ -188,6 +188,12 @@ fn marks(spent: &Spent, latencies: &Latencies) -> Vec<String> {
         marks
             .push(format!("a noisy machine: the hypervisor took {} of its time", percent(spent.steal_share)));
     }
+    if spent.stalled_share > NOISE {
+        marks.push(format!(
+            "a noisy machine: for {} of the time something waited for memory or a disk",
+            percent(spent.stalled_share)
+        ));
+    }
     if spent.elapsed.as_secs_f64() < SHORT_WINDOW_S {
         marks.push(format!(
             "a window of {:.3} s with {} operations is too short: presign more requests, or measure longer",
@@ -231,6 +237,7 @@ mod tests {
             replicas: vec![cpu(us); 4],
             generator: cpu(us / 2),
             machine: MachineTime { busy, steal: 0, total: 2 * busy.max(1) },
+            stalled_us: 0,
         };
         let tick_us = 1_000_000 / rustix::param::clock_ticks_per_second();
         let mut latencies = Latencies::new();

@@ -1,21 +1,32 @@
 use crate::point::Point;
 
+type Axis = fn(&Point) -> String;
+
 /// What may differ between the settings of one command, and how it is written.
-const AXES: &[fn(&Point) -> String] = &[
+const AXES: &[Axis] = &[
     |point| format!("n = {}", point.n),
     |point| point.auth.clone(),
     |point| format!("{} leaders", point.leaders),
     |point| format!("bundle {}", point.bundle),
     |point| format!("batch {}", point.batch_max),
     |point| format!("P = {}", point.pillars),
-    load,
 ];
 
 /// A label for each of these points, of different settings: what tells them apart; the pillar count where nothing does.
 #[must_use]
 pub(crate) fn labels(points: &[&Point]) -> Vec<String> {
-    let differ = |axis: &&fn(&Point) -> String| points.iter().any(|point| axis(point) != axis(points[0]));
-    let axes: Vec<_> = AXES.iter().filter(differ).collect();
+    with_axes(points, AXES.iter().copied().chain([load as Axis]))
+}
+
+/// The same for settings that stand together when they differ in nothing but their load.
+#[must_use]
+pub(crate) fn labels_without_load(points: &[&Point]) -> Vec<String> {
+    with_axes(points, AXES.iter().copied())
+}
+
+fn with_axes(points: &[&Point], axes: impl Iterator<Item = Axis>) -> Vec<String> {
+    let differ = |axis: &Axis| points.iter().any(|point| axis(point) != axis(points[0]));
+    let axes: Vec<Axis> = axes.filter(differ).collect();
     let label = |point: &&Point| {
         if axes.is_empty() {
             return format!("P = {}", point.pillars);
@@ -46,5 +57,6 @@ mod tests {
         let open = Point { load: "poisson".into(), offered_ops_per_s: 500, ..example() };
         assert_eq!(labels(&[&example(), &open]), ["8x100", "500/s"]);
         assert_eq!(labels(&[&example()]), ["P = 2"]);
+        assert_eq!(labels_without_load(&[&example(), &open]), ["P = 2", "P = 2"]);
     }
 }

@@ -8,6 +8,8 @@ pub mod bench;
 pub mod children;
 /// The command line.
 pub mod cli;
+/// Throughput and latency over load.
+pub mod curve;
 /// The short measurement that shows that everything works.
 pub mod demo;
 /// The machine that a measurement was made on.
@@ -29,6 +31,8 @@ pub mod replica;
 pub mod scaling;
 /// Medians and spreads.
 pub mod summary;
+/// Many settings: over pillars, batches, loads.
+pub mod sweep;
 /// Figures for a person.
 pub mod table;
 

@@ -1,22 +1,24 @@
 //! `hypostyle-bench`: measures Hypostyle. See `hypostyle-bench --help`.
 #![allow(clippy::print_stdout, reason = "a program's results belong there")]
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use hypostyle_bench::allocation::CountingAllocator;
 use hypostyle_bench::bench::{self, Before, Places, Report};
-use hypostyle_bench::cli::{Cli, Command, OutputArgs, RunArgs, ScalingArgs};
+use hypostyle_bench::cli::{Cli, Command, OutputArgs, RunArgs, ScalingArgs, SweepArgs, with_quick};
 use hypostyle_bench::error::exit_code;
 use hypostyle_bench::progress::Progress;
 use hypostyle_bench::table::table;
-use hypostyle_bench::{children, demo, replica, scaling};
+use hypostyle_bench::{children, demo, replica, scaling, sweep};
+use serde::Serialize;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
-    match dispatch(Cli::parse().command) {
+    match dispatch(Cli::parse_from(with_quick(std::env::args_os().collect())).command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hypostyle-bench: {error:#}");
@@ -29,6 +31,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Replica(arguments) => replica::run(&arguments),
         Command::Run(flags) => measure(&flags, |_| Ok(())),
+        Command::Sweep(flags) => sweep(&flags),
         Command::Demo(arguments) => {
             let flags = demo::flags(&arguments);
             say(&flags.output, &format!("Demo: the same as {}\n", demo::command()));
@@ -41,24 +44,30 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
 fn measure(flags: &RunArgs, check: impl FnOnce(&Report) -> anyhow::Result<()>) -> anyhow::Result<()> {
     children::clean_up_on_interrupt()?;
     let (mut report, mut ended) =
-        match bench::run(flags, Before::Replaced, &Places::of_this_program()?, &Progress::on_terminal()) {
-            Ok(done) => done,
-            Err(error) => {
-                print_failure(&flags.output, &error);
-                return Err(error);
-            }
-        };
+        bench::run(flags, Before::Replaced, &Places::of_this_program()?, &Progress::on_terminal())
+            .inspect_err(|error| print_failure(&flags.output, error))?;
     if ended.is_none() {
-        ended = check(&report).err();
+        ended = check(&report).and_then(|()| check_marks(flags, &report)).err();
         report.error = ended.as_ref().map(|error| format!("{error:#}"));
     }
     if !report.points.is_empty() {
         say(&flags.output, &table(&report.points));
     }
-    say(&flags.output, &format!("files: {}", report.files.display()));
-    if flags.output.json {
-        println!("{}", serde_json::to_string(&report)?);
+    finish(&flags.output, &report.files, &report)?;
+    ended.map_or(Ok(()), Err)
+}
+
+fn sweep(flags: &SweepArgs) -> anyhow::Result<()> {
+    children::clean_up_on_interrupt()?;
+    let output = &flags.run.output;
+    let (mut report, mut ended) = sweep::run(flags, &Places::of_this_program()?, &Progress::on_terminal())
+        .inspect_err(|error| print_failure(output, error))?;
+    if ended.is_none() {
+        ended = check_marks(&flags.run, &report.report).err();
+        report.report.error = ended.as_ref().map(|error| format!("{error:#}"));
     }
+    say(output, &sweep::table(&report.curves, flags.latency_limit));
+    finish(output, &report.report.files, &report)?;
     ended.map_or(Ok(()), Err)
 }
 
@@ -66,9 +75,18 @@ fn scale(flags: &ScalingArgs) -> anyhow::Result<()> {
     let report = scaling::run(flags, &Places::of_this_program()?, &Progress::on_terminal())
         .inspect_err(|error| print_failure(&flags.output, error))?;
     say(&flags.output, &scaling::table(&report, flags));
-    say(&flags.output, &format!("files: {}", report.files.display()));
-    if flags.output.json {
-        println!("{}", serde_json::to_string(&report)?);
+    finish(&flags.output, &report.files, &report)
+}
+
+fn check_marks(flags: &RunArgs, report: &Report) -> anyhow::Result<()> {
+    if flags.accept_marks { Ok(()) } else { report.check_marks() }
+}
+
+/// Says where the files are, and prints the object of `--json`.
+fn finish(output: &OutputArgs, files: &Path, report: &impl Serialize) -> anyhow::Result<()> {
+    say(output, &format!("files: {}", files.display()));
+    if output.json {
+        println!("{}", serde_json::to_string(report)?);
     }
     Ok(())
 }

@@ -58,6 +58,14 @@ impl MachineTime {
     }
 }
 
+/// Time in which something on the machine waited for memory or a disk since boot, µs, from `/proc/pressure`; 0 where the
+/// kernel doesn't tell.
+#[must_use]
+pub(crate) fn stalled_us() -> u64 {
+    let of = |what| fs::read_to_string(format!("/proc/pressure/{what}")).ok();
+    ["memory", "io"].into_iter().filter_map(of).filter_map(|text| parse_stalled(&text)).sum()
+}
+
 /// CPU time of this process's threads of this name that live, ns, from `/proc/self/task/TID/schedstat`.
 ///
 /// # Errors
@@ -108,6 +116,11 @@ fn parse_machine(text: &str) -> Option<MachineTime> {
     Some(MachineTime { busy: total - counted[3] - counted[4] - counted[7], steal: counted[7], total })
 }
 
+fn parse_stalled(text: &str) -> Option<u64> {
+    let line = text.lines().find(|line| line.starts_with("some "))?;
+    line.split(' ').find_map(|word| word.strip_prefix("total="))?.parse().ok()
+}
+
 fn parse_peak_rss(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
@@ -136,6 +149,12 @@ mod tests {
     fn peak_memory_is_in_bytes() {
         assert_eq!(parse_peak_rss("Name:\tx\nVmHWM:\t   12 kB\nVmRSS:\t 8 kB\n"), Some(12 * 1024));
         assert_eq!(parse_peak_rss("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn pressure_is_a_total() {
+        let text = "some avg10=0.00 avg60=0.00 avg300=0.00 total=1234\nfull avg10=0.00 total=1\n";
+        assert_eq!((parse_stalled(text), parse_stalled("")), (Some(1234), None));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::proc_fs::{CpuTime, MachineTime};
+use crate::proc_fs::{CpuTime, MachineTime, stalled_us};
 use crate::reference::Cost;
 
 /// What is read at both ends of a window, at one moment.
@@ -17,6 +17,8 @@ pub(crate) struct Sample {
     pub(crate) generator: CpuTime,
     /// CPU time of the machine.
     pub(crate) machine: MachineTime,
+    /// Time in which something on the machine waited for memory or a disk, µs.
+    pub(crate) stalled_us: u64,
 }
 
 /// What happened between two samples.
@@ -34,6 +36,8 @@ pub(crate) struct Spent {
     pub(crate) others_share: f64,
     /// Share of the machine's time that the hypervisor took.
     pub(crate) steal_share: f64,
+    /// Share of the time in which something waited for memory or a disk.
+    pub(crate) stalled_share: f64,
 }
 
 impl Sample {
@@ -48,6 +52,7 @@ impl Sample {
             replicas: replicas.iter().map(|pid| CpuTime::of(*pid)).collect::<io::Result<_>>()?,
             generator: CpuTime::of_this_process()?,
             machine: MachineTime::now()?,
+            stalled_us: stalled_us(),
         })
     }
 
@@ -74,6 +79,8 @@ impl Sample {
             generator,
             others_share: ((ticks(|machine| machine.busy) - ours) / total).max(0.0),
             steal_share: ticks(|machine| machine.steal) / total,
+            stalled_share: micros(self.stalled_us.saturating_sub(earlier.stalled_us))
+                / micros(u64::try_from((self.at - earlier.at).as_micros()).unwrap_or(u64::MAX).max(1)),
         }
     }
 }
@@ -95,6 +102,7 @@ mod tests {
             replicas: vec![cpu(cpu_us), cpu(2 * cpu_us)],
             generator: cpu(cpu_us),
             machine: MachineTime { busy, steal: busy / 100, total: 2 * busy },
+            stalled_us: busy * 250,
         }
     }
 
@@ -110,7 +118,9 @@ mod tests {
         assert_eq!(spent.replicas, [user(100), user(200)]);
         // 400 of the 1,000 busy ticks were ours, the machine had 2,000.
         assert!(
-            (spent.others_share - 0.3).abs() < 1e-9 && (spent.steal_share - 0.005).abs() < 1e-9,
+            (spent.others_share - 0.3).abs() < 1e-9
+                && (spent.steal_share - 0.005).abs() < 1e-9
+                && (spent.stalled_share - 0.25).abs() < 1e-9,
             "{spent:?}"
         );
     }

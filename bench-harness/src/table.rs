@@ -11,18 +11,20 @@ pub fn table(points: &[Point]) -> String {
     let Some(first) = groups.first().map(|group| group[0]) else { return String::new() };
     let mut out = heading(first);
     let headings = headings(&groups);
-    row(&mut out, "", &headings);
+    let width = headings.iter().map(|heading| heading.chars().count()).fold(COLUMN_WIDTH, usize::max);
+    row(&mut out, "", &headings, width);
     for (name, value, digits) in ROWS {
-        row(&mut out, name, &each(&groups, |group| number(spread(group, *value).median, *digits)));
+        row(&mut out, name, &each(&groups, |group| number(spread(group, *value).median, *digits)), width);
     }
-    row(&mut out, "CPU-µs/op of each replica, raw", &each(&groups, |group| of_each_replica(group[0])));
+    row(&mut out, "CPU-µs/op of each replica, raw", &each(&groups, |group| of_each_replica(group[0])), width);
     row(
         &mut out,
         "window, s",
         &each(&groups, |group| number(spread(group, |point| point.measured_s).median, 2)),
+        width,
     );
     if groups.iter().any(|group| group.len() > 1) {
-        spreads(&mut out, &groups);
+        spreads(&mut out, &groups, width);
     }
     notes(&mut out, &groups);
     out
@@ -130,16 +132,16 @@ fn number(value: f64, digits: usize) -> String {
     format!("{value:.digits$}")
 }
 
-fn row(out: &mut String, name: &str, cells: &[String]) {
+fn row(out: &mut String, name: &str, cells: &[String], width: usize) {
     let padding = " ".repeat(NAME_WIDTH.saturating_sub(name.chars().count()));
     let _ = write!(out, "{name}{padding}");
     for cell in cells {
-        let _ = write!(out, "  {cell:>COLUMN_WIDTH$}");
+        let _ = write!(out, "  {cell:>width$}");
     }
     out.push('\n');
 }
 
-fn spreads(out: &mut String, groups: &[Vec<&Point>]) {
+fn spreads(out: &mut String, groups: &[Vec<&Point>], width: usize) {
     out.push_str("least to greatest:\n");
     let range = |value: Quantity, digits: usize| {
         each(groups, |group| {
@@ -147,9 +149,9 @@ fn spreads(out: &mut String, groups: &[Vec<&Point>]) {
             format!("{:.digits$} - {:.digits$}", spread.min, spread.max)
         })
     };
-    row(out, "  throughput, op/s", &range(|point| point.throughput_ops_per_s, 0));
-    row(out, "  latency p50, ms", &range(|point| point.latency_us.p50 / 1e3, 2));
-    row(out, "  replicas' CPU-µs/op, Σ scaled", &range(|point| point.replica_cpu_us_per_op_scaled, 1));
+    row(out, "  throughput, op/s", &range(|point| point.throughput_ops_per_s, 0), width);
+    row(out, "  latency p50, ms", &range(|point| point.latency_us.p50 / 1e3, 2), width);
+    row(out, "  replicas' CPU-µs/op, Σ scaled", &range(|point| point.replica_cpu_us_per_op_scaled, 1), width);
 }
 
 fn notes(out: &mut String, groups: &[Vec<&Point>]) {

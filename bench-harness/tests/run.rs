@@ -27,7 +27,7 @@ fn a_run_prints_and_leaves_its_figures() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let out = directory.path().join("out");
     let mut command = bench(
-        "run --n 4 --pillars 1,2 --auth ed25519 --batch-max 50 --clients 2 --outstanding 10 --presign=4000 --warmup 200ms \
+        "run --n 4 --pillars 1,2 --auth ed25519 --batch-max 50 --clients 2 --outstanding 10 --presign=4000 --accept-marks --warmup 200ms \
          --duration 1s --json --out",
     );
     command.arg(&out);

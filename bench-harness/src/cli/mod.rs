@@ -5,9 +5,11 @@ use clap::{Args, Parser, Subcommand};
 
 mod run;
 mod scaling;
+mod sweep;
 
 pub use run::{Arrivals, Assign, Auto, ClientAuth, Executor, Leaders, Replies, RunArgs};
 pub use scaling::ScalingArgs;
+pub use sweep::{LatencyLimit, Percentile, SweepArgs, with_quick};
 
 /// Measures Hypostyle: starts local replica processes, loads them, checks what they did, prints figures.
 #[derive(Debug, Parser)]
@@ -21,8 +23,10 @@ pub struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Measures one setting, or one for each pillar count of a list.
+    /// Measures one setting, or some side by side.
     Run(Box<RunArgs>),
+    /// Measures every combination of lists of settings and loads: curves, their knees, figures; goes on when interrupted.
+    Sweep(Box<SweepArgs>),
     /// Shows in under a minute that it works and how fast: four replicas, one pillar beside two.
     Demo(DemoArgs),
     /// Measures one replica alone, between its sockets: two pillars on two cores against one on one.
@@ -32,8 +36,7 @@ pub enum Command {
     Replica(ReplicaArgs),
 }
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 ok, 1 failed check, 2 wrong usage, 3 run invalid (no figure is printed)";
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed check, 2 wrong usage, 3 run invalid (no figure is printed, or only marked ones)";
 
 /// Flags of `demo`.
 #[derive(Clone, Debug, Args)]

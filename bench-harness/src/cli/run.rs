@@ -98,6 +98,9 @@ pub struct RunArgs {
     /// Measurements of each setting.
     #[arg(long, default_value_t = 1)]
     pub repeat: u32,
+    /// Exit with 0 though figures are marked as no result: a noisy machine, a generator that was the bottleneck.
+    #[arg(long)]
+    pub accept_marks: bool,
     /// A fault in the window, such as crash:0@2s, pause:0@2s+1s, slow:0@2s+3s (it then runs a tenth of the time); several
     /// times for several. Replica 0 leads pillar 0 at first.
     #[arg(long, value_name = "KIND:REPLICA@WHEN[+LENGTH]")]
