@@ -128,6 +128,9 @@ pub(crate) fn check_usage(flags: &RunArgs) -> anyhow::Result<()> {
             return usage(format!("{flag} 0: use 1 or more"));
         }
     }
+    if flags.records == 0 {
+        return usage("--records 0: a store needs one at least");
+    }
     if flags.duration.is_zero() {
         return usage("--duration 0: nothing is measured in no time; use 1s or more");
     }

@@ -16,7 +16,7 @@ use crate::children::{Process, Scratch};
 use crate::error::invalid;
 use crate::keys::Keys;
 use crate::ports;
-use crate::setting::Setting;
+use crate::setting::{Load, Setting};
 use crate::status;
 
 /// Replica processes on this machine. Dropping it ends them and removes their directories.
@@ -133,7 +133,7 @@ impl Cluster {
             own_config.admin = Some(own[2]);
             let home = scratch.path().join(format!("replica-{index}"));
             prepare_home(&home, &own_config)?;
-            let process = start_replica(program, &home, setting.load.reply_bytes)?;
+            let process = start_replica(program, &home, &setting.load)?;
             replicas.push(Replica { process, home, admin: own[2] });
         }
         let cluster = Self { replicas, killed: BTreeSet::new(), config, _scratch: scratch };
@@ -201,10 +201,12 @@ fn prepare_home(home: &Path, config: &ReplicaConfig) -> anyhow::Result<()> {
     Ok(genesis::write(home)?)
 }
 
-fn start_replica(program: &Path, home: &Path, reply_bytes: usize) -> anyhow::Result<Process> {
+fn start_replica(program: &Path, home: &Path, load: &Load) -> anyhow::Result<Process> {
     let mut command = Command::new(program);
     command.arg0("hypostyle-bench").arg("replica").arg(home);
-    command.args(["--reply-bytes", &reply_bytes.to_string(), "--parent", &std::process::id().to_string()]);
+    command.args(["--reply-bytes", &load.reply_bytes.to_string()]);
+    command.args(["--records", &load.records().to_string(), "--record-bytes", &load.payload.to_string()]);
+    command.args(["--parent", &std::process::id().to_string()]);
     // The settings measured are those of the flags, not of whatever this shell has set.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("HYPOSTYLE_") {

@@ -96,6 +96,8 @@ impl Observed<'_> {
             clients: load.clients,
             outstanding_per_client: load.pace.outstanding().into(),
             connections: self.setting.connections(),
+            workload: load.mix.name().into(),
+            records: load.records(),
             payload_bytes: load.payload as u64,
             reply_bytes: load.reply_bytes as u64,
             presign: load.presigned().unwrap_or(0),

@@ -17,8 +17,9 @@ use crate::phases::{Phase, Phases};
 use crate::presign::Presigned;
 use crate::sample::Sample;
 use crate::setting::Load;
-use crate::signing::{FIRST, client_id, operation};
+use crate::signing::{FIRST, client_id};
 use crate::timeline::Timeline;
+use crate::workload::Workload;
 
 /// Nothing happens for this long: the cluster stands still.
 const STALL: Duration = Duration::from_secs(15);
@@ -44,6 +45,7 @@ pub(crate) fn start(cluster: &Cluster, task: Task<'_>) -> anyhow::Result<Running
 struct Generator {
     driver: Driver,
     load: Load,
+    workload: Workload,
     presigned: Option<Presigned>,
     clients: Vec<Client>,
     pace: Sending,
@@ -108,6 +110,7 @@ impl Generator {
         Ok(Self {
             driver,
             load,
+            workload: load.workload(),
             presigned,
             clients,
             pace,
@@ -236,7 +239,7 @@ impl Generator {
     fn send(&mut self, client: usize, lateness: Duration) -> anyhow::Result<bool> {
         let number = self.clients[client].next;
         let sent = match &self.presigned {
-            None => self.driver.submit(client, &[&operation(number, self.load.payload)]),
+            None => self.driver.submit(client, &[&self.workload.operation(client, number)]),
             Some(presigned) => match presigned.request(client, number) {
                 Some(request) => self.driver.submit_signed(client, request),
                 None => {

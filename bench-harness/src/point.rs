@@ -58,7 +58,11 @@ pub struct Point {
     pub outstanding_per_client: u64,
     /// Connections between clients and replicas.
     pub connections: u64,
-    /// Bytes of an operation.
+    /// What clients ask: "null", or a mix of YCSB.
+    pub workload: String,
+    /// Records that the service begins with; 0 where it stores none.
+    pub records: u64,
+    /// Bytes of an operation, or of a record.
     pub payload_bytes: u64,
     /// Bytes of a result.
     pub reply_bytes: u64,
@@ -145,7 +149,7 @@ impl Point {
             && (self.clients, self.outstanding_per_client, self.payload_bytes, self.reply_bytes)
                 == (other.clients, other.outstanding_per_client, other.payload_bytes, other.reply_bytes)
             && (&self.load, self.offered_ops_per_s) == (&other.load, other.offered_ops_per_s)
-            && self.fault == other.fault
+            && (&self.workload, self.records, &self.fault) == (&other.workload, other.records, &other.fault)
             && (self.presign == 0) == (other.presign == 0)
     }
 
@@ -239,6 +243,8 @@ pub(crate) mod tests {
             clients: 8,
             outstanding_per_client: 100,
             connections: 64,
+            workload: "null".into(),
+            records: 0,
             payload_bytes: 100,
             reply_bytes: 8,
             presign: 40_000,

@@ -18,7 +18,11 @@ pub(crate) struct Description {
     pub(crate) clients: Vec<String>,
     /// Requests of each client, numbered from 1.
     pub(crate) requests_per_client: u64,
-    /// Bytes of each operation.
+    /// What the clients ask.
+    pub(crate) workload: String,
+    /// Records of the service.
+    pub(crate) records: u64,
+    /// Bytes of each operation, or of a record.
     pub(crate) payload: usize,
     /// Request k acknowledges all numbers up to k - W.
     pub(crate) client_window: u64,
@@ -190,6 +194,8 @@ mod tests {
             configuration: "ab".repeat(32),
             clients: vec!["first".into(), "second".into(), "third".into()],
             requests_per_client: 5,
+            workload: "null".into(),
+            records: 0,
             payload: 100,
             client_window: 1024,
         }

@@ -3,7 +3,8 @@ use hypostyle::Replica;
 use crate::allocation::allocations;
 use crate::children::die_with_parent;
 use crate::cli::ReplicaArgs;
-use crate::null::Null;
+use crate::workload::null::Null;
+use crate::workload::store::Store;
 
 /// Runs one replica of a measurement until it is killed.
 ///
@@ -12,7 +13,11 @@ use crate::null::Null;
 pub fn run(arguments: &ReplicaArgs) -> anyhow::Result<()> {
     die_with_parent(arguments.parent)?;
     let replica = Replica::open(&arguments.home)?.counters(Box::new(counters));
-    Ok(replica.start(Null::new(arguments.reply_bytes))?.wait()?)
+    let handle = match arguments.records {
+        0 => replica.start(Null::new(arguments.reply_bytes))?,
+        records => replica.start(Store::new(records, arguments.record_bytes))?,
+    };
+    Ok(handle.wait()?)
 }
 
 fn counters() -> Vec<(String, u64)> {

@@ -15,12 +15,12 @@ use crate::environment::{self, Environment};
 use crate::error::{invalid, usage};
 use crate::files::Manifest;
 use crate::keys::Keys;
-use crate::null::{Null, REPLY_MIN};
 use crate::proc_fs::thread_cpu_ns;
 use crate::progress::Progress;
 use crate::sample::Sample;
 use crate::setting::{client_auth, placeholders};
 use crate::summary::Spread;
+use crate::workload::null::{Null, REPLY_MIN};
 
 /// One recording played once.
 #[derive(Clone, Debug, Serialize)]

@@ -6,11 +6,13 @@ use hypostyle::config::{self, ClusterConfig, Cores, Count, ReplicaConfig};
 use hypostyle::crypto::PublicKey;
 
 use crate::choice::{CLIENT_WINDOW_MAX, Choice, Pace};
-use crate::cli::{Assign, Auto, ClientAuth, Executor, Leaders, Replies, RunArgs};
+use crate::cli::{Assign, Auto, ClientAuth, Executor, Leaders, Mix, Replies, RunArgs};
 use crate::error::usage;
 use crate::faults::Fault;
-use crate::null::REPLY_MIN;
 use crate::phases::Limits;
+use crate::workload::Workload;
+use crate::workload::null::REPLY_MIN;
+use crate::workload::store::SCAN_BYTES;
 
 /// One setting to be measured: a cluster and the load on it.
 #[derive(Clone, Debug)]
@@ -40,7 +42,10 @@ pub(crate) struct Load {
     pub(crate) clients: u32,
     /// When they send.
     pub(crate) pace: Pace,
-    /// Bytes of an operation.
+    /// What they ask.
+    pub(crate) mix: Mix,
+    records: u64,
+    /// Bytes of an operation, or of a record.
     pub(crate) payload: usize,
     /// Bytes of a result.
     pub(crate) reply_bytes: usize,
@@ -139,12 +144,26 @@ impl Load {
         Self {
             clients: flags.clients,
             pace: choice.pace,
+            mix: flags.workload,
+            records: flags.records,
             payload: flags.payload,
             reply_bytes: flags.reply_bytes.max(REPLY_MIN),
             presigned_each: flags.presign.map(|all| all.div_ceil(u64::from(flags.clients))),
             warmup: flags.warmup,
             duration: flags.duration,
         }
+    }
+
+    /// What clients ask, in full.
+    #[must_use]
+    pub(crate) fn workload(&self) -> Workload {
+        Workload::new(self.mix, self.records, self.clients, self.payload)
+    }
+
+    /// Records that the service begins with; 0 where it stores none.
+    #[must_use]
+    pub(crate) fn records(&self) -> u64 {
+        if self.mix == Mix::Null { 0 } else { self.records }
     }
 
     /// When the phases of a run end.
@@ -232,7 +251,12 @@ fn cluster(
     let request = flags.payload + choice.auth.signature_len() + REQUEST_OVERHEAD;
     config.request_max = config.request_max.max(request.next_multiple_of(1024));
     config.batch_bytes = config.batch_bytes.max(config.request_max);
-    config.reply_max = config.reply_max.max(flags.reply_bytes.next_multiple_of(1024));
+    let reply = match flags.workload {
+        Mix::Null => flags.reply_bytes,
+        Mix::YcsbE => SCAN_BYTES + flags.payload,
+        _ => flags.payload,
+    };
+    config.reply_max = config.reply_max.max(reply.next_multiple_of(1024));
     match config.validate() {
         Ok(()) => Ok(config),
         Err(error) => usage(error.to_string()),

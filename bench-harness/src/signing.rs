@@ -10,16 +10,10 @@ use crate::keys::Keys;
 use crate::presign::{Description, Presigned};
 use crate::progress::{Progress, watch};
 use crate::setting::Setting;
+use crate::workload::Workload;
 
 /// The number of every client's first operation: a measurement's cluster is always a fresh one.
 pub(crate) const FIRST: Number = Number(1);
-
-/// The operation with this number of any client: the number, then zeros.
-pub(crate) fn operation(number: u64, payload: usize) -> Vec<u8> {
-    let mut operation = number.to_le_bytes().to_vec();
-    operation.resize(payload, 0);
-    operation
-}
 
 /// The client with this index.
 pub(crate) fn client_id(index: usize) -> ClientId {
@@ -55,6 +49,8 @@ fn describe(setting: &Setting, keys: &Keys, requests_per_client: u64) -> Descrip
         configuration: setting.cluster.hash().to_string(),
         clients: keys.clients().iter().map(|key| key.fingerprint().to_string()).collect(),
         requests_per_client,
+        workload: setting.load.mix.name().to_owned(),
+        records: setting.load.records(),
         payload: setting.load.payload,
         client_window: setting.cluster.client_window.into(),
     }
@@ -64,7 +60,7 @@ fn describe(setting: &Setting, keys: &Keys, requests_per_client: u64) -> Descrip
 struct Ahead {
     identities: Vec<Identity>,
     settings: ClientSettings,
-    payload: usize,
+    workload: Workload,
 }
 
 impl Ahead {
@@ -72,12 +68,16 @@ impl Ahead {
         let clients = 0..setting.load.clients as usize;
         let identities =
             clients.map(|index| identity(&setting.cluster, keys, index)).collect::<anyhow::Result<_>>()?;
-        Ok(Self { identities, settings: ClientSettings::of(&setting.cluster), payload: setting.load.payload })
+        Ok(Self {
+            identities,
+            settings: ClientSettings::of(&setting.cluster),
+            workload: setting.load.workload(),
+        })
     }
 
     fn sign(&self, client: usize, number: u64) -> Bytes {
         let floor = self.settings.floor_ahead(FIRST, Number(number));
-        let operation = operation(number, self.payload);
+        let operation = self.workload.operation(client, number);
         encode_request(&self.identities[client], client_id(client), Number(number), floor, &[&operation])
     }
 }
@@ -85,16 +85,4 @@ impl Ahead {
 fn identity(cluster: &ClusterConfig, keys: &Keys, index: usize) -> anyhow::Result<Identity> {
     let key = read_key(&keys.client_path(index))?;
     Ok(Identity::new(Signer::Client(client_id(index)), key, cluster.domain()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn operations_have_the_length_that_was_asked_for() {
-        assert_eq!(operation(0x0201, 4), [1, 2, 0, 0]);
-        assert_eq!(operation(7, 100).len(), 100);
-        assert!(operation(7, 0).is_empty());
-    }
 }

@@ -7,7 +7,7 @@ mod run;
 mod scaling;
 mod sweep;
 
-pub use run::{Arrivals, Assign, Auto, ClientAuth, Executor, Leaders, Replies, RunArgs};
+pub use run::{Arrivals, Assign, Auto, ClientAuth, Executor, Leaders, Mix, Replies, RunArgs};
 pub use scaling::ScalingArgs;
 pub use sweep::{LatencyLimit, Percentile, SweepArgs, with_quick};
 
@@ -66,6 +66,12 @@ pub struct ReplicaArgs {
     /// Bytes of each result.
     #[arg(long)]
     pub reply_bytes: usize,
+    /// Records of a store that it runs; 0: it runs the service that only counts.
+    #[arg(long)]
+    pub records: u64,
+    /// Bytes of a record.
+    #[arg(long)]
+    pub record_bytes: usize,
     /// The process it must not outlive.
     #[arg(long)]
     pub parent: u32,

@@ -79,10 +79,17 @@ pub struct RunArgs {
     /// When operations of an open loop are due.
     #[arg(long, value_enum, default_value_t = Arrivals::Poisson, requires = "rate")]
     pub arrivals: Arrivals,
-    /// Bytes of an operation.
+    /// What clients ask: null, counted by the service and nothing else; or the mixes of YCSB on a store of records,
+    /// popular ones by a zipfian distribution.
+    #[arg(long, value_enum, default_value_t = Mix::Null)]
+    pub workload: Mix,
+    /// Records that the store begins with.
+    #[arg(long, default_value_t = 10_000)]
+    pub records: u64,
+    /// Bytes of an operation; of a record, where there are records.
     #[arg(long, default_value_t = 100, value_name = "BYTES")]
     pub payload: usize,
-    /// Bytes of a result; 0: the smallest, which is 8.
+    /// Bytes of a result; 0: the smallest, which is 8. A store answers with records.
     #[arg(long, default_value_t = 0, value_name = "BYTES")]
     pub reply_bytes: usize,
     /// Sign this many requests before the replicas start, so that the clients' signatures are not measured. The window
@@ -144,6 +151,41 @@ pub enum Leaders {
     Spread,
     /// One replica for all.
     Single,
+}
+
+/// What clients ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mix {
+    /// Operations that the service only counts.
+    Null,
+    /// Half reads, half updates.
+    YcsbA,
+    /// 95 % reads, 5 % updates.
+    YcsbB,
+    /// Reads.
+    YcsbC,
+    /// 95 % reads of the latest records, 5 % inserts.
+    YcsbD,
+    /// 95 % scans of up to 100 records, 5 % inserts.
+    YcsbE,
+    /// Half reads, half read-modify-writes.
+    YcsbF,
+}
+
+impl Mix {
+    /// Its name in flags and files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::YcsbA => "ycsb-a",
+            Self::YcsbB => "ycsb-b",
+            Self::YcsbC => "ycsb-c",
+            Self::YcsbD => "ycsb-d",
+            Self::YcsbE => "ycsb-e",
+            Self::YcsbF => "ycsb-f",
+        }
+    }
 }
 
 /// When operations of an open loop are due.
