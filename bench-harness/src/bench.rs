@@ -209,6 +209,7 @@ impl Work<'_> {
         let total = u64::from(self.flags.repeat) * self.settings.len() as u64;
         let bar = self.progress.counted("measuring", total);
         bar.set_position(points.len() as u64);
+        bar.reset_eta();
         for repeat in 0..self.flags.repeat {
             for setting in self.settings {
                 let name = point_name(&setting.name(), repeat);

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use hypostyle::crypto::Suite;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::{Arrivals, Leaders, RunArgs};
 use crate::error::usage;
@@ -27,7 +28,7 @@ pub(crate) struct Choice {
 }
 
 /// When clients send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Pace {
     /// Each client keeps so many operations in flight.
     Closed {
@@ -79,6 +80,15 @@ impl Pace {
         }
     }
 
+    /// The part of generator `index` of `count`.
+    #[must_use]
+    pub(crate) fn share(self, index: u32, count: u32) -> Self {
+        match self {
+            Self::Closed { .. } => self,
+            Self::Open { rate, arrivals } => Self::Open { rate: share(rate, index, count), arrivals },
+        }
+    }
+
     /// As a part of a setting's name.
     #[must_use]
     pub(crate) fn name(self) -> String {
@@ -118,6 +128,12 @@ impl Pace {
     }
 }
 
+/// The part of `all` that falls to `index` of `count`: equal parts but for one.
+#[must_use]
+pub(crate) fn share(all: u32, index: u32, count: u32) -> u32 {
+    all / count + u32::from(index < all % count)
+}
+
 /// Checks what can be checked before keys are made.
 ///
 /// # Errors
@@ -127,6 +143,18 @@ pub(crate) fn check_usage(flags: &RunArgs) -> anyhow::Result<()> {
         if value == 0 {
             return usage(format!("{flag} 0: use 1 or more"));
         }
+    }
+    let generators = flags.worker.len().max(flags.generators.into());
+    if generators == 0 || generators > flags.clients as usize {
+        return usage(format!(
+            "{generators} generators for {} clients: each needs one at least",
+            flags.clients
+        ));
+    }
+    if flags.presign.is_some() && (generators > 1 || !flags.worker.is_empty()) {
+        return usage(
+            "--presign with --generators or --worker: presigned requests stay in this process; leave out one",
+        );
     }
     if flags.records == 0 {
         return usage("--records 0: a store needs one at least");
@@ -218,6 +246,8 @@ mod tests {
             ("--batch-max 0", "--batch-max"),
             ("--fault crash:0@1s --fault crash:1@2s", "1 of them"),
             ("--fault crash:4@1s", "0 to 3"),
+            ("--clients 2 --generators 3", "each needs one"),
+            ("--generators 2 --presign", "leave out one"),
             ("--fault pause:0@1s+5s", "within the window"),
             ("--pillars 1,2,1", "--repeat"),
         ] {

@@ -26,7 +26,8 @@ pub(crate) struct Cluster {
     replicas: Vec<Replica>,
     killed: BTreeSet<usize>,
     config: ClusterConfig,
-    _scratch: Scratch,
+    program: PathBuf,
+    scratch: Scratch,
 }
 
 #[derive(Debug)]
@@ -70,6 +71,18 @@ impl Cluster {
     #[must_use]
     pub(crate) fn config(&self) -> &ClusterConfig {
         &self.config
+    }
+
+    /// This program, for other processes that it runs as.
+    #[must_use]
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// A directory that goes with the cluster.
+    #[must_use]
+    pub(crate) fn scratch(&self) -> &Path {
+        self.scratch.path()
     }
 
     /// Process ids, replica 0 first.
@@ -116,7 +129,8 @@ impl Cluster {
     fn try_start(program: &Path, setting: &Setting, keys: &Keys, scratch: &Path) -> anyhow::Result<Self> {
         let scratch = Scratch::inside(scratch).context("no directory for the replicas")?;
         let n = setting.cluster.n();
-        let addresses = ports::free(3 * n).context("no free loopback ports")?;
+        let addresses = ports::free(setting.address, 3 * n)
+            .with_context(|| format!("no free ports at {}", setting.address))?;
         let mut config = setting.cluster.clone();
         for (entry, own) in config.replicas.iter_mut().zip(addresses.chunks_exact(3)) {
             (entry.peer, entry.client) = (own[0], own[1]);
@@ -136,7 +150,8 @@ impl Cluster {
             let process = start_replica(program, &home, &setting.load)?;
             replicas.push(Replica { process, home, admin: own[2] });
         }
-        let cluster = Self { replicas, killed: BTreeSet::new(), config, _scratch: scratch };
+        let cluster =
+            Self { replicas, killed: BTreeSet::new(), config, program: program.to_owned(), scratch };
         cluster.wait_until_up()?;
         Ok(cluster)
     }

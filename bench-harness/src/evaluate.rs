@@ -101,6 +101,7 @@ impl Observed<'_> {
             payload_bytes: load.payload as u64,
             reply_bytes: load.reply_bytes as u64,
             presign: load.presigned().unwrap_or(0),
+            generators: self.setting.generators.count(),
             fault: faults(&self.setting.faults),
             warmup_s: rounded(self.outcome.warmup.as_secs_f64()),
             measured_s: rounded(measured_s),
@@ -130,7 +131,7 @@ impl Observed<'_> {
             acknowledged_operations: self.outcome.acknowledged,
             others_cpu_share: rounded(spent.others_share),
             steal_share: rounded(spent.steal_share),
-            generator_core_share: rounded(generator_share(&spent)),
+            generator_core_share: rounded(generator_share(&spent, self.setting.generators.count())),
             marks: self.marks(&spent),
         })
     }
@@ -140,8 +141,9 @@ fn faults(faults: &[Fault]) -> String {
     faults.iter().map(Fault::to_string).collect::<Vec<_>>().join(" ")
 }
 
-fn generator_share(spent: &Spent) -> f64 {
-    spent.generator.total_us() / 1e6 / spent.elapsed.as_secs_f64().max(1e-9)
+/// Of each, on average.
+fn generator_share(spent: &Spent, generators: u16) -> f64 {
+    spent.generator.total_us() / 1e6 / spent.elapsed.as_secs_f64().max(1e-9) / f64::from(generators)
 }
 
 /// An open loop that acknowledges less than this share of what is offered isn't kept up with.
@@ -151,7 +153,7 @@ const OVERDUE: f64 = 0.02;
 
 impl Observed<'_> {
     fn marks(&self, spent: &Spent) -> Vec<String> {
-        let mut marks = marks(spent, &self.outcome.latencies);
+        let mut marks = marks(spent, &self.outcome.latencies, self.setting.generators.count());
         marks.extend(self.not_sustained(spent));
         marks
     }
@@ -171,13 +173,13 @@ impl Observed<'_> {
     }
 }
 
-fn marks(spent: &Spent, latencies: &Latencies) -> Vec<String> {
+fn marks(spent: &Spent, latencies: &Latencies, generators: u16) -> Vec<String> {
     let mut marks = Vec::new();
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
-    if generator_share(spent) > GENERATOR_BOUND {
+    if generator_share(spent, generators) > GENERATOR_BOUND {
         marks.push(format!(
             "the load generator used {} of a core: it, not the replicas, may be what limits throughput",
-            percent(generator_share(spent))
+            percent(generator_share(spent, generators))
         ));
     }
     if spent.others_share > NOISE {
@@ -228,6 +230,7 @@ mod tests {
     use crate::reference::TABLE;
     use crate::sample::Sample;
     use crate::setting::tests::settings;
+    use crate::timeline::Timeline;
     use std::time::{Duration, Instant, SystemTime};
 
     fn outcome(operations: u64, others: u64) -> Outcome {
@@ -238,6 +241,7 @@ mod tests {
             acknowledged,
             replicas: vec![cpu(us); 4],
             generator: cpu(us / 2),
+            generator_here: true,
             machine: MachineTime { busy, steal: 0, total: 2 * busy.max(1) },
             stalled_us: 0,
         };
@@ -250,7 +254,7 @@ mod tests {
             began: SystemTime::now(),
             warmup: Duration::from_secs(1),
             latencies,
-            timeline: Vec::new(),
+            timeline: Timeline::of(Duration::from_secs(1)),
             overdue: Duration::ZERO,
             ended_by: EndedBy::Duration,
             acknowledged: 1000 + operations,

@@ -169,7 +169,6 @@ impl Files {
     }
 
     /// Beside its place, then renamed: a program that is killed meanwhile leaves the file that was there.
-
     fn write(
         &self,
         name: &str,

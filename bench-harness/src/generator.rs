@@ -4,15 +4,13 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context as _;
 use hypostyle::client::{Driver, Registration, Settled};
 use hypostyle::config::ClusterConfig;
-use hypostyle::crypto::{SigningKey, read_key};
+use hypostyle::crypto::SigningKey;
 
 use crate::arrivals::{Alarm, Schedule};
 use crate::choice::Pace;
-use crate::cluster::Cluster;
 use crate::error::invalid;
 use crate::latency::Latencies;
 use crate::load::{Milestone, Order, Outcome, Running};
-use crate::measure::Task;
 use crate::phases::{Phase, Phases};
 use crate::presign::Presigned;
 use crate::sample::Sample;
@@ -26,17 +24,38 @@ const STALL: Duration = Duration::from_secs(15);
 /// A turn of the driver waits this long at most, so that phases end in time.
 const TURN_MAX: Duration = Duration::from_millis(5);
 
-/// Starts the load of `task` on `cluster`, all clients in one thread.
-pub(crate) fn start(cluster: &Cluster, task: Task<'_>) -> anyhow::Result<Running> {
-    let config = cluster.config().clone();
-    let load = task.setting.load;
-    let keys = (0..load.clients as usize).map(|index| Ok(read_key(&task.keys.client_path(index))?));
-    let keys = keys.collect::<anyhow::Result<Vec<_>>>()?;
-    let (presigned, replicas) = (task.presigned.cloned(), cluster.pids());
-    let seed = task.repeat.into();
+/// A part of a load: some of its clients.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// The cluster to be loaded.
+    pub(crate) cluster: ClusterConfig,
+    /// The clients' keys.
+    pub(crate) keys: Vec<SigningKey>,
+    /// The first client's index; the others follow.
+    pub(crate) first: usize,
+    /// Clients of all parts.
+    pub(crate) all_clients: u32,
+    /// What these clients do.
+    pub(crate) load: Load,
+    /// Requests signed before.
+    pub(crate) presigned: Option<Presigned>,
+    /// Processes to be sampled with the load.
+    pub(crate) replicas: Vec<u32>,
+    /// Equal seeds give equal arrivals.
+    pub(crate) seed: u64,
+}
+
+/// Starts a part of a load in a thread.
+///
+/// # Errors
+/// When there is none to be had.
+pub(crate) fn start(part: Part) -> anyhow::Result<Running> {
     Running::start(move |order, milestones| {
-        let mut generator = Generator::new(&config, keys, load, presigned, replicas, seed)?;
+        let mut generator = Generator::new(part)?;
         generator.connect(order)?;
+        // Who no longer listens has an error of its own to tell.
+        let _ = milestones.send(Milestone::Connected);
+        generator.wait_for_others(order)?;
         generator.run(order, milestones)
     })
 }
@@ -46,6 +65,8 @@ struct Generator {
     driver: Driver,
     load: Load,
     workload: Workload,
+    /// Index of the first client among those of all generators.
+    first: usize,
     presigned: Option<Presigned>,
     clients: Vec<Client>,
     pace: Sending,
@@ -82,22 +103,16 @@ struct Window {
 }
 
 impl Generator {
-    fn new(
-        config: &ClusterConfig,
-        keys: Vec<SigningKey>,
-        load: Load,
-        presigned: Option<Presigned>,
-        replicas: Vec<u32>,
-        seed: u64,
-    ) -> anyhow::Result<Self> {
+    fn new(part: Part) -> anyhow::Result<Self> {
+        let Part { cluster, keys, first, all_clients, load, presigned, replicas, seed } = part;
         let window = match load.pace {
             Pace::Closed { .. } => 0,
-            Pace::Open { .. } => usize::try_from(config.client_window)?,
+            Pace::Open { .. } => usize::try_from(cluster.client_window)?,
         };
         let client = Client { next: FIRST.0, in_flight: 0, lateness: vec![Duration::ZERO; window] };
         let clients = vec![client; keys.len()];
-        let register = |(index, key)| Registration { client: client_id(index), key, first: FIRST };
-        let driver = Driver::new(config, keys.into_iter().enumerate().map(register).collect())?;
+        let register = |(index, key)| Registration { client: client_id(first + index), key, first: FIRST };
+        let driver = Driver::new(&cluster, keys.into_iter().enumerate().map(register).collect())?;
         let pace = match load.pace {
             Pace::Closed { outstanding } => Sending::Closed { outstanding },
             Pace::Open { rate, arrivals } => Sending::Open {
@@ -110,7 +125,8 @@ impl Generator {
         Ok(Self {
             driver,
             load,
-            workload: load.workload(),
+            workload: load.workload(all_clients),
+            first,
             presigned,
             clients,
             pace,
@@ -138,6 +154,14 @@ impl Generator {
             }
             self.driver.turn(Some(TURN_MAX))?;
         }
+    }
+
+    /// Keeps the connections until every generator has its own.
+    fn wait_for_others(&mut self, order: &Order) -> anyhow::Result<()> {
+        while !order.is_begun() {
+            self.driver.turn(Some(TURN_MAX))?;
+        }
+        Ok(())
     }
 
     fn run(&mut self, order: &Order, milestones: &Sender<Milestone>) -> anyhow::Result<Outcome> {
@@ -239,7 +263,7 @@ impl Generator {
     fn send(&mut self, client: usize, lateness: Duration) -> anyhow::Result<bool> {
         let number = self.clients[client].next;
         let sent = match &self.presigned {
-            None => self.driver.submit(client, &[&self.workload.operation(client, number)]),
+            None => self.driver.submit(client, &[&self.workload.operation(self.first + client, number)]),
             Some(presigned) => match presigned.request(client, number) {
                 Some(request) => self.driver.submit_signed(client, request),
                 None => {
@@ -283,12 +307,12 @@ impl Generator {
     }
 
     fn outcome(&mut self, window: Window, phases: &Phases) -> anyhow::Result<Outcome> {
-        let (Some((begin, began, warmup)), Some((end, overdue)), Some(timeline), Some(ended_by)) =
+        let (Some((begin, began, warmup)), Some((end, overdue)), Some(mut timeline), Some(ended_by)) =
             (window.began, window.ended, window.timeline, phases.ended_by())
         else {
             return invalid("the load ended before its window");
         };
-        let timeline = timeline.finish(end.at - begin.at);
+        timeline.turn(end.at - begin.at);
         let latencies = std::mem::take(&mut self.latencies);
         let acknowledged = self.acknowledged;
         Ok(Outcome { begin, end, began, warmup, latencies, timeline, overdue, ended_by, acknowledged })

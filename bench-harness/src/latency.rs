@@ -1,9 +1,12 @@
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::V2Serializer;
 use hdrhistogram::serialization::interval_log::IntervalLogWriterBuilder;
+use hdrhistogram::serialization::{Deserializer, Serializer as _, V2Serializer};
 use serde::{Deserialize, Serialize};
 
 /// Above this a latency is recorded as this: an hour, µs.
@@ -80,6 +83,42 @@ impl Latencies {
     }
 }
 
+/// A histogram on its way between programs: V2 of HdrHistogram's format, in base64.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Packed(String);
+
+impl Packed {
+    #[must_use]
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
+        let mut bytes = Vec::new();
+        V2Serializer::new().serialize(histogram, &mut bytes).expect("a vector takes all");
+        Self(BASE64_STANDARD.encode(bytes))
+    }
+
+    /// # Errors
+    /// When it isn't one.
+    pub(crate) fn unpack(&self) -> anyhow::Result<Histogram<u64>> {
+        let bytes = BASE64_STANDARD.decode(&self.0).context("latencies that aren't base64")?;
+        Ok(Deserializer::new().deserialize(&mut bytes.as_slice())?)
+    }
+}
+
+impl Latencies {
+    /// To be sent to another program.
+    #[must_use]
+    pub(crate) fn packed(&self) -> Packed {
+        Packed::of(&self.0)
+    }
+
+    /// Adds what another program recorded.
+    ///
+    /// # Errors
+    /// When it isn't a histogram of latencies.
+    pub(crate) fn add(&mut self, packed: &Packed) -> anyhow::Result<()> {
+        Ok(self.0.add(packed.unpack()?)?)
+    }
+}
+
 impl Default for Latencies {
     fn default() -> Self {
         Self::new()
@@ -94,7 +133,6 @@ fn micros(value: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hdrhistogram::serialization::Deserializer;
     use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
     fn sample() -> Latencies {
@@ -122,6 +160,16 @@ mod tests {
     }
 
     #[test]
+    fn latencies_of_several_programs_are_added() {
+        let mut all = sample();
+        all.add(&sample().packed()).expect("as it was packed");
+        assert_eq!((all.count(), all.percentiles().p50), (2000, sample().percentiles().p50));
+        for nonsense in ["", "?", "AAAA"] {
+            assert!(all.add(&Packed(nonsense.into())).is_err(), "{nonsense}");
+        }
+    }
+
+    #[test]
     fn an_hlog_holds_what_was_recorded() {
         let mut bytes = Vec::new();
         sample().write_hlog(&mut bytes, SystemTime::now(), Duration::from_secs(5)).expect("written");
@@ -132,25 +180,9 @@ mod tests {
                 _ => None,
             })
             .expect("one interval");
-        let raw = decode_base64(&encoded);
+        let raw = BASE64_STANDARD.decode(encoded).expect("base64");
         let histogram: Histogram<u64> =
             Deserializer::new().deserialize(&mut raw.as_slice()).expect("decodes");
         assert_eq!(histogram.len(), 1000);
-    }
-
-    fn decode_base64(text: &str) -> Vec<u8> {
-        let value = |c: u8| match c {
-            b'A'..=b'Z' => u32::from(c - b'A'),
-            b'a'..=b'z' => u32::from(c - b'a') + 26,
-            b'0'..=b'9' => u32::from(c - b'0') + 52,
-            b'+' => 62,
-            _ => 63,
-        };
-        let mut out = Vec::new();
-        for chunk in text.trim_end_matches('=').as_bytes().chunks(4) {
-            let bits = chunk.iter().fold(0, |bits, &c| bits << 6 | value(c)) << (6 * (4 - chunk.len()));
-            out.extend_from_slice(&bits.to_be_bytes()[1..chunk.len()]);
-        }
-        out
     }
 }

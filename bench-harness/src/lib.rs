@@ -35,6 +35,8 @@ pub mod summary;
 pub mod sweep;
 /// Figures for a person.
 pub mod table;
+/// Load from a process of its own, or from another machine.
+pub mod worker;
 
 mod agreement;
 mod arrivals;
@@ -52,9 +54,11 @@ mod phases;
 mod ports;
 mod presign;
 mod proc_fs;
+mod remote;
 mod sample;
 mod setting;
 mod signing;
 mod status;
+mod team;
 mod timeline;
 mod workload;

@@ -5,16 +5,19 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
 
 use crate::error::invalid;
 use crate::latency::Latencies;
 use crate::phases::EndedBy;
 use crate::sample::Sample;
-use crate::timeline::Interval;
+use crate::timeline::Timeline;
 
 /// A moment of the load that others act upon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Milestone {
+    /// Every connection is up. Nothing is sent before [`Running::begin`].
+    Connected,
     /// The warm-up is over.
     WindowBegan,
     /// The window is over. The load goes on until [`Running::finish`], so that counters can be read under it.
@@ -35,7 +38,7 @@ pub(crate) struct Outcome {
     /// Latencies of the operations that were acknowledged in the window.
     pub(crate) latencies: Latencies,
     /// The window by intervals.
-    pub(crate) timeline: Vec<Interval>,
+    pub(crate) timeline: Timeline,
     /// How long the next operation of an open loop had been due at the end of the window.
     pub(crate) overdue: Duration,
     /// What ended the window.
@@ -53,17 +56,23 @@ pub(crate) struct Running {
 }
 
 /// What the load's thread is asked to do.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Order(Arc<AtomicU8>);
 
-const GO_ON: u8 = 0;
-const FINISH: u8 = 1;
-const STOP: u8 = 2;
+const WAIT: u8 = 0;
+const GO_ON: u8 = 1;
+const FINISH: u8 = 2;
+const STOP: u8 = 3;
 
 impl Order {
+    /// Whether the load may begin.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.0.load(Relaxed) >= GO_ON
+    }
+
     /// Whether nothing new is to be sent.
     pub(crate) fn is_finish(&self) -> bool {
-        self.0.load(Relaxed) != GO_ON
+        self.0.load(Relaxed) >= FINISH
     }
 
     /// Whether the run is over, whatever is in flight.
@@ -78,13 +87,18 @@ impl Running {
         work: impl FnOnce(&Order, &Sender<Milestone>) -> anyhow::Result<Outcome> + Send + 'static,
     ) -> anyhow::Result<Self> {
         let (sender, milestones) = channel();
-        let order = Order::default();
+        let order = Order(Arc::new(AtomicU8::new(WAIT)));
         let theirs = order.clone();
         let thread = std::thread::Builder::new()
             .name("load".into())
             .spawn(move || work(&theirs, &sender))
             .context("no thread for the load")?;
         Ok(Self { milestones, order, thread: Some(thread) })
+    }
+
+    /// Lets a load begin that is connected.
+    pub(crate) fn begin(&self) {
+        self.order.0.store(GO_ON, Relaxed);
     }
 
     /// Waits for `expected`, at most for `timeout`.

@@ -11,7 +11,7 @@ use hypostyle_bench::cli::{Cli, Command, OutputArgs, RunArgs, ScalingArgs, Sweep
 use hypostyle_bench::error::exit_code;
 use hypostyle_bench::progress::Progress;
 use hypostyle_bench::table::table;
-use hypostyle_bench::{children, demo, replica, scaling, sweep};
+use hypostyle_bench::{children, demo, replica, scaling, sweep, worker};
 use serde::Serialize;
 
 #[global_allocator]
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Replica(arguments) => replica::run(&arguments),
+        Command::Worker(arguments) => worker::run(&arguments),
         Command::Run(flags) => measure(&flags, |_| Ok(())),
         Command::Sweep(flags) => sweep(&flags),
         Command::Demo(arguments) => {
@@ -66,7 +67,7 @@ fn sweep(flags: &SweepArgs) -> anyhow::Result<()> {
         ended = check_marks(&flags.run, &report.report).err();
         report.report.error = ended.as_ref().map(|error| format!("{error:#}"));
     }
-    say(output, &sweep::table(&report.curves, flags.latency_limit));
+    say(output, &sweep::table(&report, flags.latency_limit));
     finish(output, &report.report.files, &report)?;
     ended.map_or(Ok(()), Err)
 }

@@ -9,7 +9,6 @@ use crate::counters::Counters;
 use crate::error::{Failure, invalid};
 use crate::evaluate::Observed;
 use crate::faults::{Director, Fault};
-use crate::generator;
 use crate::keys::Keys;
 use crate::latency::Latencies;
 use crate::load::{Milestone, Outcome};
@@ -19,6 +18,7 @@ use crate::proc_fs::peak_rss;
 use crate::reference::{Gauge, Reference};
 use crate::setting::Setting;
 use crate::status;
+use crate::team::Team;
 use crate::timeline::{Event, Interval, annotate};
 
 /// Measures settings one at a time: what all measurements on this machine share.
@@ -101,7 +101,7 @@ impl Meter {
         };
         let point = observed.point().map_err(Failure::Invalid)?;
         let measured = outcome.end.at.duration_since(outcome.begin.at);
-        let mut timeline = outcome.timeline;
+        let mut timeline = outcome.timeline.intervals();
         annotate(&mut timeline, &events);
         timeline.iter_mut().for_each(|interval| interval.name.clone_from(&point.name));
         Ok(Measured { point, latencies: outcome.latencies, timeline, began: outcome.began, measured })
@@ -122,7 +122,7 @@ struct Loaded {
 /// Runs the load and makes the faults; reads counters at both ends of the window.
 fn load(cluster: &mut Cluster, task: Task<'_>, faulty: &[usize]) -> anyhow::Result<Loaded> {
     let load = &task.setting.load;
-    let mut running = generator::start(cluster, task)?;
+    let mut running = Team::start(cluster, task)?;
     running.wait_for(Milestone::WindowBegan, load.warmup + GRACE)?;
     let mut director = Director::begin(&task.setting.faults);
     let begin = counters(cluster, faulty)?;

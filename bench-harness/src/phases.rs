@@ -1,5 +1,7 @@
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 /// When warm-up and window of a run end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -23,7 +25,7 @@ pub(crate) enum Phase {
 }
 
 /// What ended a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum EndedBy {
     /// It was as long as asked for.
     Duration,

@@ -68,6 +68,8 @@ pub struct Point {
     pub reply_bytes: u64,
     /// Requests signed before the run; 0: each is signed when it is sent.
     pub presign: u64,
+    /// Processes or machines that generated the load.
+    pub generators: u16,
     /// What was done to replicas in the window, as `--fault` says it; counters an operation are then those of the others.
     pub fault: String,
     /// Length of the warm-up, which counts for nothing.
@@ -127,7 +129,7 @@ pub struct Point {
     pub others_cpu_share: f64,
     /// Share of the machine's time in the window that the hypervisor took away.
     pub steal_share: f64,
-    /// Share of one core that the generator used.
+    /// Share of a core that each generator used, on average.
     pub generator_core_share: f64,
     /// Why this is no result to be quoted, if so: a bottleneck in the generator, a noisy machine.
     pub marks: Vec<String>,
@@ -248,6 +250,7 @@ pub(crate) mod tests {
             payload_bytes: 100,
             reply_bytes: 8,
             presign: 40_000,
+            generators: 1,
             fault: String::new(),
             warmup_s: 1.0,
             measured_s: 2.0,

@@ -1,10 +1,13 @@
 use std::fs;
 use std::io;
+use std::ops::AddAssign;
+
+use serde::{Deserialize, Serialize};
 
 use rustix::time::{ClockId, clock_gettime};
 
 /// CPU time of a process since its start, threads that ended included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CpuTime {
     /// In user mode, µs.
     pub(crate) user_us: u64,
@@ -45,6 +48,13 @@ impl CpuTime {
         let seconds = u64::try_from(sum.tv_sec).unwrap_or(0);
         let total_us = seconds * 1_000_000 + u64::try_from(sum.tv_nsec).unwrap_or(0) / 1000;
         Ok(Self { user_us: total_us.saturating_sub(split.system_us), ..split })
+    }
+}
+
+impl AddAssign for CpuTime {
+    fn add_assign(&mut self, other: Self) {
+        self.user_us += other.user_us;
+        self.system_us += other.system_us;
     }
 }
 

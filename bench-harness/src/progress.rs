@@ -20,7 +20,7 @@ impl Progress {
     /// A step whose end is known: `total` units.
     #[must_use]
     pub fn counted(&self, what: &str, total: u64) -> ProgressBar {
-        self.bar(what, ProgressBar::new(total), "{msg} {bar:30} {pos}/{len}")
+        self.bar(what, ProgressBar::new(total), "{msg} {bar:30} {pos}/{len}, {eta} left")
     }
 
     /// A step that takes as long as it takes.

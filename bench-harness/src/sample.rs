@@ -13,8 +13,10 @@ pub(crate) struct Sample {
     pub(crate) acknowledged: u64,
     /// CPU time of each replica.
     pub(crate) replicas: Vec<CpuTime>,
-    /// CPU time of this process, which generates the load.
+    /// CPU time of the processes that generate the load; this one, unless others do.
     pub(crate) generator: CpuTime,
+    /// Whether these are on this machine.
+    pub(crate) generator_here: bool,
     /// CPU time of the machine.
     pub(crate) machine: MachineTime,
     /// Time in which something on the machine waited for memory or a disk, µs.
@@ -51,6 +53,7 @@ impl Sample {
             acknowledged,
             replicas: replicas.iter().map(|pid| CpuTime::of(*pid)).collect::<io::Result<_>>()?,
             generator: CpuTime::of_this_process()?,
+            generator_here: true,
             machine: MachineTime::now()?,
             stalled_us: stalled_us(),
         })
@@ -71,7 +74,8 @@ impl Sample {
         };
         let total = ticks(|machine| machine.total).max(1.0);
         let tick_us = 1e6 / micros(rustix::param::clock_ticks_per_second().max(1));
-        let ours = (replicas.iter().copied().sum::<Cost>().total_us() + generator.total_us()) / tick_us;
+        let here = if self.generator_here { generator.total_us() } else { 0.0 };
+        let ours = (replicas.iter().copied().sum::<Cost>().total_us() + here) / tick_us;
         Spent {
             elapsed: self.at.duration_since(earlier.at),
             operations: self.acknowledged - earlier.acknowledged,
@@ -101,6 +105,7 @@ mod tests {
             acknowledged,
             replicas: vec![cpu(cpu_us), cpu(2 * cpu_us)],
             generator: cpu(cpu_us),
+            generator_here: true,
             machine: MachineTime { busy, steal: busy / 100, total: 2 * busy },
             stalled_us: busy * 250,
         }

@@ -1,11 +1,12 @@
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use hypostyle::ReplicaId;
 use hypostyle::config::{self, ClusterConfig, Cores, Count, ReplicaConfig};
 use hypostyle::crypto::PublicKey;
+use serde::{Deserialize, Serialize};
 
-use crate::choice::{CLIENT_WINDOW_MAX, Choice, Pace};
+use crate::choice::{CLIENT_WINDOW_MAX, Choice, Pace, share};
 use crate::cli::{Assign, Auto, ClientAuth, Executor, Leaders, Mix, Replies, RunArgs};
 use crate::error::usage;
 use crate::faults::Fault;
@@ -23,6 +24,10 @@ pub(crate) struct Setting {
     pub(crate) threads: Threads,
     /// The load.
     pub(crate) load: Load,
+    /// Who generates it.
+    pub(crate) generators: Generators,
+    /// Where replicas listen.
+    pub(crate) address: IpAddr,
     /// What is done to replicas in the window.
     pub(crate) faults: Vec<Fault>,
 }
@@ -35,8 +40,19 @@ pub(crate) struct Threads {
     crypto_threads: Count,
 }
 
+/// Who generates the load.
+#[derive(Clone, Debug)]
+pub(crate) enum Generators {
+    /// A thread of this process.
+    Inside,
+    /// So many processes.
+    Processes(u16),
+    /// Workers that run already.
+    Workers(Vec<SocketAddr>),
+}
+
 /// What clients do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Load {
     /// Clients.
     pub(crate) clients: u32,
@@ -77,6 +93,8 @@ impl Setting {
             cluster,
             threads: Threads::of(flags),
             load: Load::of(flags, choice),
+            generators: Generators::of(flags),
+            address: flags.address,
             faults: flags.fault.clone(),
         })
     }
@@ -139,6 +157,26 @@ impl Threads {
     }
 }
 
+impl Generators {
+    fn of(flags: &RunArgs) -> Self {
+        match (flags.worker.as_slice(), flags.generators) {
+            ([], 1) => Self::Inside,
+            ([], count) => Self::Processes(count),
+            (workers, _) => Self::Workers(workers.to_vec()),
+        }
+    }
+
+    /// How many.
+    #[must_use]
+    pub(crate) fn count(&self) -> u16 {
+        match self {
+            Self::Inside => 1,
+            Self::Processes(count) => *count,
+            Self::Workers(workers) => u16::try_from(workers.len()).unwrap_or(u16::MAX),
+        }
+    }
+}
+
 impl Load {
     fn of(flags: &RunArgs, choice: &Choice) -> Self {
         Self {
@@ -156,8 +194,16 @@ impl Load {
 
     /// What clients ask, in full.
     #[must_use]
-    pub(crate) fn workload(&self) -> Workload {
-        Workload::new(self.mix, self.records, self.clients, self.payload)
+    pub(crate) fn workload(&self, all_clients: u32) -> Workload {
+        Workload::new(self.mix, self.records, all_clients, self.payload)
+    }
+
+    /// The part of generator `index` of `count`.
+    #[must_use]
+    pub(crate) fn share(&self, index: usize, count: usize) -> Self {
+        let narrow = |value: usize| u32::try_from(value).expect("generators are fewer than clients");
+        let (index, count) = (narrow(index), narrow(count));
+        Self { clients: share(self.clients, index, count), pace: self.pace.share(index, count), ..*self }
     }
 
     /// Records that the service begins with; 0 where it stores none.

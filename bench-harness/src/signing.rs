@@ -71,7 +71,7 @@ impl Ahead {
         Ok(Self {
             identities,
             settings: ClientSettings::of(&setting.cluster),
-            workload: setting.load.workload(),
+            workload: setting.load.workload(setting.load.clients),
         })
     }
 

@@ -7,6 +7,7 @@ use crate::cli::{LatencyLimit, SweepArgs};
 use crate::curve::{Curve, Loaded, curves};
 use crate::error::usage;
 use crate::progress::Progress;
+use crate::table::notes;
 
 /// What a sweep found: the object that `--json` prints.
 #[derive(Clone, Debug, Serialize)]
@@ -40,7 +41,13 @@ pub fn run(
 
 /// The curves for a person: a row for each load.
 #[must_use]
-pub fn table(curves: &[Curve], limit: Option<LatencyLimit>) -> String {
+pub fn table(report: &SweepReport, limit: Option<LatencyLimit>) -> String {
+    let mut out = curve_table(&report.curves, limit);
+    out.push_str(&notes(&report.report.points));
+    out
+}
+
+fn curve_table(curves: &[Curve], limit: Option<LatencyLimit>) -> String {
     let mut out = String::new();
     for curve in curves {
         let _ = writeln!(out, "{}", curve.label);
@@ -102,7 +109,7 @@ mod tests {
     fn the_table_says_where_a_curve_bends() {
         let fast = Point { outstanding_per_client: 200, throughput_ops_per_s: 20_000.0, ..example() };
         let limit: LatencyLimit = "p99=1us".parse().expect("a limit");
-        let text = table(&curves(&[example(), fast], Some(limit)), Some(limit));
+        let text = curve_table(&curves(&[example(), fast], Some(limit)), Some(limit));
         let row = text.lines().find(|line| line.contains("8x200")).expect("a row");
         assert!(row.contains("20000") && row.ends_with("most throughput, knee"), "{text}");
         assert!(text.contains("no load has a p99 of 1us or less"), "{text}");

@@ -26,7 +26,7 @@ pub fn table(points: &[Point]) -> String {
     if groups.iter().any(|group| group.len() > 1) {
         spreads(&mut out, &groups, width);
     }
-    notes(&mut out, &groups);
+    out.push_str(&notes(points));
     out
 }
 
@@ -154,8 +154,11 @@ fn spreads(out: &mut String, groups: &[Vec<&Point>], width: usize) {
     row(out, "  replicas' CPU-µs/op, Σ scaled", &range(|point| point.replica_cpu_us_per_op_scaled, 1), width);
 }
 
-fn notes(out: &mut String, groups: &[Vec<&Point>]) {
-    for point in groups.iter().flatten() {
+/// What has to be said beside figures, a line each.
+#[must_use]
+pub(crate) fn notes(points: &[Point]) -> String {
+    let mut out = String::new();
+    for point in points {
         let place = &point.name;
         for mark in &point.marks {
             let _ = writeln!(out, "not a result to quote ({place}): {mark}");
@@ -168,6 +171,7 @@ fn notes(out: &mut String, groups: &[Vec<&Point>]) {
             );
         }
     }
+    out
 }
 
 #[cfg(test)]

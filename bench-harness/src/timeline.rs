@@ -3,6 +3,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use crate::latency::Packed;
+
 /// One row of `timeline.csv`: an interval of a window.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Interval {
@@ -30,9 +32,8 @@ pub(crate) struct Interval {
 #[derive(Clone, Debug)]
 pub(crate) struct Timeline {
     each: Duration,
-    /// Two digits: a percentile of an interval is off by 1 % at most.
     current: Histogram<u64>,
-    done: Vec<Interval>,
+    done: Vec<Histogram<u64>>,
 }
 
 /// Intervals of a window, about.
@@ -44,12 +45,25 @@ impl Timeline {
     /// For a window of this length.
     #[must_use]
     pub(crate) fn of(window: Duration) -> Self {
-        let current = Histogram::new_with_bounds(1, LONGEST_LATENCY_US, 2);
-        Self {
-            each: (window / INTERVALS).max(SHORTEST),
-            current: current.expect("constant bounds are in order"),
-            done: Vec::new(),
+        Self { each: (window / INTERVALS).max(SHORTEST), current: empty(), done: Vec::new() }
+    }
+
+    /// Of the same window's intervals, each seen by several generators: what each tells of its own.
+    ///
+    /// # Errors
+    /// When a histogram isn't one.
+    pub(crate) fn merged(window: Duration, parts: &[Vec<Packed>]) -> anyhow::Result<Self> {
+        let mut merged = Self::of(window);
+        // One generator's window may hold an interval less: what all have seen is whole.
+        let intervals = parts.iter().map(Vec::len).min().unwrap_or(0);
+        for interval in 0..intervals {
+            let mut all = empty();
+            for part in parts {
+                all.add(part[interval].unpack()?)?;
+            }
+            merged.done.push(all);
         }
+        Ok(merged)
     }
 
     /// An operation was acknowledged so long after the window began.
@@ -61,40 +75,49 @@ impl Timeline {
 
     /// Ends the intervals that are over.
     pub(crate) fn turn(&mut self, since: Duration) {
-        while since >= self.end_of_current() {
-            let end = self.end_of_current();
-            self.close(end);
+        while since >= self.end(self.done.len()) {
+            self.done.push(std::mem::replace(&mut self.current, empty()));
         }
     }
 
     /// The whole intervals of the window. What is left of the last one would be a rate over next to nothing.
     #[must_use]
-    pub(crate) fn finish(mut self, window: Duration) -> Vec<Interval> {
-        self.turn(window);
-        self.done
+    pub(crate) fn intervals(&self) -> Vec<Interval> {
+        self.done.iter().enumerate().map(|(index, latencies)| self.interval(index, latencies)).collect()
     }
 
-    fn end_of_current(&self) -> Duration {
-        self.each * u32::try_from(self.done.len() + 1).unwrap_or(u32::MAX)
+    /// The same, to be sent to who merges them.
+    #[must_use]
+    pub(crate) fn packed(&self) -> Vec<Packed> {
+        self.done.iter().map(Packed::of).collect()
+    }
+
+    /// When the interval with this index ends.
+    fn end(&self, index: usize) -> Duration {
+        self.each * u32::try_from(index + 1).unwrap_or(u32::MAX)
     }
 
     #[allow(clippy::cast_precision_loss, reason = "µs of an hour at most, operations of a window")]
-    fn close(&mut self, end: Duration) {
-        let at = |quantile| self.current.value_at_quantile(quantile) as f64;
-        let operations = self.current.len();
-        self.done.push(Interval {
+    fn interval(&self, index: usize, latencies: &Histogram<u64>) -> Interval {
+        let at = |quantile| latencies.value_at_quantile(quantile) as f64;
+        let operations = latencies.len();
+        Interval {
             name: String::new(),
-            second: end.as_secs_f64(),
+            second: self.end(index).as_secs_f64(),
             operations,
             throughput_ops_per_s: operations as f64 / self.each.as_secs_f64(),
             latency_us_p50: at(0.5),
             latency_us_p99: at(0.99),
-            latency_us_max: self.current.max() as f64,
+            latency_us_max: latencies.max() as f64,
             view_changes: 0,
             event: String::new(),
-        });
-        self.current.reset();
+        }
     }
+}
+
+/// Two digits: a percentile of an interval is off by 1 % at most.
+fn empty() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST_LATENCY_US, 2).expect("constant bounds are in order")
 }
 
 /// Something that happened to the cluster in a window, or was seen of it.
@@ -135,7 +158,8 @@ mod tests {
         timeline.record(10 * MS, 2 * MS);
         timeline.record(99 * MS, 4 * MS);
         timeline.record(350 * MS, MS);
-        timeline.finish(420 * MS)
+        timeline.turn(420 * MS);
+        timeline.intervals()
     }
 
     #[test]

@@ -169,7 +169,16 @@ impl<'a> Terminal<'a> {
                 word => less.push(word),
             }
         }
-        less.extend(["--warmup", "200ms", "--duration", "1s", "--json", "--out", "figures"]);
+        less.extend([
+            "--warmup",
+            "200ms",
+            "--duration",
+            "1s",
+            "--json",
+            "--accept-marks",
+            "--out",
+            "figures",
+        ]);
         assert_eq!(pillars_measured(&self.finish(&less)), value("--pillars").unwrap_or("1"));
         assert!(self.directory.path().join("figures/points.csv").exists());
     }
@@ -192,7 +201,8 @@ impl<'a> Terminal<'a> {
 
     /// What `cargo demo` runs, as a debug build.
     fn demo(&self) {
-        let output = self.finish(&["hypostyle-bench", "demo", "--json", "--out", "figures"]);
+        let output =
+            self.finish(&["hypostyle-bench", "demo", "--json", "--accept-marks", "--out", "figures"]);
         assert_eq!(pillars_measured(&output), "1,2");
     }
 }

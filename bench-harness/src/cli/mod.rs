@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Measures one replica alone, between its sockets: two pillars on two cores against one on one.
     PillarScaling(ScalingArgs),
+    /// Generates load for `run --worker` on another machine, until it is killed.
+    Worker(WorkerArgs),
     /// A replica for measuring; started by `run` and `demo`.
     #[command(hide = true)]
     Replica(ReplicaArgs),
@@ -56,6 +59,20 @@ pub struct OutputArgs {
     /// Directory for the figures (.csv), latencies (.hlog) and manifest.json [default: target/bench/TIME].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+/// Flags of `worker`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Example:\n  hypostyle-bench worker --listen 10.0.0.2:7400\n  \
+    there: hypostyle-bench run --address 10.0.0.1 --worker 10.0.0.2:7400,10.0.0.3:7400\n\n\
+    Who reaches this address can let it send requests to whom they like: use it in networks that you trust.")]
+pub struct WorkerArgs {
+    /// Where it waits for who wants a load.
+    #[arg(long, default_value = "127.0.0.1:7400", value_name = "IP:PORT")]
+    pub listen: SocketAddr,
+    /// The process it must not outlive.
+    #[arg(long, hide = true)]
+    pub parent: Option<u32>,
 }
 
 /// Flags of the hidden `replica`.

@@ -1,7 +1,9 @@
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use hypostyle::crypto::Suite;
+use serde::{Deserialize, Serialize};
 
 use super::{OutputArgs, duration};
 use crate::faults::Fault;
@@ -79,6 +81,15 @@ pub struct RunArgs {
     /// When operations of an open loop are due.
     #[arg(long, value_enum, default_value_t = Arrivals::Poisson, requires = "rate")]
     pub arrivals: Arrivals,
+    /// Processes that generate the load, each with its part of the clients; 1: a thread of this one does.
+    #[arg(long, default_value_t = 1)]
+    pub generators: u16,
+    /// Workers that generate it instead, each started by `hypostyle-bench worker` there.
+    #[arg(long, value_delimiter = ',', value_name = "IP:PORT[,IP:PORT...]", conflicts_with = "generators")]
+    pub worker: Vec<SocketAddr>,
+    /// Address of the replicas, which are on this machine; workers elsewhere must reach it.
+    #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
+    pub address: IpAddr,
     /// What clients ask: null, counted by the service and nothing else; or the mixes of YCSB on a store of records,
     /// popular ones by a zipfian distribution.
     #[arg(long, value_enum, default_value_t = Mix::Null)]
@@ -154,7 +165,7 @@ pub enum Leaders {
 }
 
 /// What clients ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Mix {
     /// Operations that the service only counts.
     Null,
@@ -189,7 +200,7 @@ impl Mix {
 }
 
 /// When operations of an open loop are due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Arrivals {
     /// At equal distances.
     Constant,

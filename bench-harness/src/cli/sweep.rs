@@ -36,7 +36,7 @@ const QUICK: &[(&str, &str)] = &[
     ("--clients", "24"),
     ("--outstanding", "1,4,16,50,100"),
     ("--warmup", "500ms"),
-    ("--duration", "2s"),
+    ("--duration", "1s"),
     ("--repeat", "3"),
     ("--out", "target/bench/sweep-quick"),
     ("--latency-limit", "p99=10ms"),
@@ -51,7 +51,7 @@ pub fn with_quick(arguments: Vec<OsString>) -> Vec<OsString> {
     }
     let given = |flag: &str| words.iter().any(|word| word.split('=').next() == Some(flag));
     // An open loop has no operations outstanding.
-    let missing = |flag: &str| !given(flag) && !(flag == "--outstanding" && given("--rate"));
+    let missing = |flag: &str| !(given(flag) || flag == "--outstanding" && given("--rate"));
     let preset = QUICK.iter().filter(|(flag, _)| missing(flag));
     arguments
         .into_iter()
