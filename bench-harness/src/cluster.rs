@@ -15,6 +15,7 @@ use rustix::process::Signal;
 use crate::children::{Process, Scratch};
 use crate::error::invalid;
 use crate::keys::Keys;
+use crate::memory_limit::MemoryLimit;
 use crate::ports;
 use crate::setting::{Load, Setting};
 use crate::status;
@@ -33,6 +34,8 @@ pub(crate) struct Cluster {
 #[derive(Debug)]
 struct Replica {
     process: Process,
+    // Removed after its process.
+    _limit: Option<MemoryLimit>,
     home: PathBuf,
     admin: SocketAddr,
 }
@@ -148,7 +151,9 @@ impl Cluster {
             let home = scratch.path().join(format!("replica-{index}"));
             prepare_home(&home, &own_config)?;
             let process = start_replica(program, &home, &setting.load)?;
-            replicas.push(Replica { process, home, admin: own[2] });
+            let limit =
+                setting.memory_limit.map(|bytes| MemoryLimit::new(process.pid(), bytes)).transpose()?;
+            replicas.push(Replica { process, _limit: limit, home, admin: own[2] });
         }
         let cluster =
             Self { replicas, killed: BTreeSet::new(), config, program: program.to_owned(), scratch };
@@ -220,6 +225,7 @@ fn start_replica(program: &Path, home: &Path, load: &Load) -> anyhow::Result<Pro
     let mut command = Command::new(program);
     command.arg0("hypostyle-bench").arg("replica").arg(home);
     command.args(["--reply-bytes", &load.reply_bytes.to_string()]);
+    command.args(["--accounts", &load.accounts().to_string()]);
     command.args(["--records", &load.records().to_string(), "--record-bytes", &load.payload.to_string()]);
     command.args(["--parent", &std::process::id().to_string()]);
     // The settings measured are those of the flags, not of whatever this shell has set.

@@ -118,6 +118,7 @@ impl Observed<'_> {
             reference: self.reference,
             scale_user: rounded(self.reference.user_scale()),
             scale_system: rounded(self.reference.system_scale()),
+            memory_limit_mb: rounded(exact(self.setting.memory_limit.unwrap_or(0)) / 1e6),
             rss_mb_max: rounded(exact(largest) / 1e6),
             ops_per_batch: rounded(averages.ops_per_batch),
             statements_per_bundle: rounded(averages.statements_per_bundle),

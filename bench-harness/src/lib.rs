@@ -50,6 +50,7 @@ mod keys;
 mod label;
 mod load;
 mod measure;
+mod memory_limit;
 mod phases;
 mod ports;
 mod presign;

@@ -102,6 +102,8 @@ pub struct Point {
     pub scale_user: f64,
     /// What raw CPU times in the kernel are multiplied by to get scaled ones.
     pub scale_system: f64,
+    /// Memory that each replica may have, MB of 10^6 bytes; 0: no limit.
+    pub memory_limit_mb: f64,
     /// Peak resident memory of the largest replica, MB of 10^6 bytes.
     pub rss_mb_max: f64,
     /// Operations a proposed batch held on average.
@@ -151,6 +153,7 @@ impl Point {
             && (self.clients, self.outstanding_per_client, self.payload_bytes, self.reply_bytes)
                 == (other.clients, other.outstanding_per_client, other.payload_bytes, other.reply_bytes)
             && (&self.load, self.offered_ops_per_s) == (&other.load, other.offered_ops_per_s)
+            && self.memory_limit_mb == other.memory_limit_mb
             && (&self.workload, self.records, &self.fault) == (&other.workload, other.records, &other.fault)
             && (self.presign == 0) == (other.presign == 0)
     }
@@ -267,6 +270,7 @@ pub(crate) mod tests {
             reference: crate::reference::TABLE,
             scale_user: 0.95,
             scale_system: 0.5,
+            memory_limit_mb: 0.0,
             rss_mb_max: 12.0,
             ops_per_batch: 99.5,
             statements_per_bundle: 3.5,

@@ -1,4 +1,5 @@
 use hypostyle::Replica;
+use hypostyle::service::Ledger;
 
 use crate::allocation::allocations;
 use crate::children::die_with_parent;
@@ -13,12 +14,16 @@ use crate::workload::store::Store;
 pub fn run(arguments: &ReplicaArgs) -> anyhow::Result<()> {
     die_with_parent(arguments.parent)?;
     let replica = Replica::open(&arguments.home)?.counters(Box::new(counters));
-    let handle = match arguments.records {
-        0 => replica.start(Null::new(arguments.reply_bytes))?,
-        records => replica.start(Store::new(records, arguments.record_bytes))?,
+    let handle = match (arguments.accounts, arguments.records) {
+        (0, 0) => replica.start(Null::new(arguments.reply_bytes))?,
+        (0, records) => replica.start(Store::new(records, arguments.record_bytes))?,
+        (accounts, _) => replica.start(Ledger::new(accounts, AMOUNT))?,
     };
     Ok(handle.wait()?)
 }
+
+/// Of each account: no client runs out of it.
+const AMOUNT: u64 = 1 << 32;
 
 fn counters() -> Vec<(String, u64)> {
     vec![("allocations".to_owned(), allocations())]

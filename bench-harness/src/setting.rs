@@ -28,6 +28,8 @@ pub(crate) struct Setting {
     pub(crate) generators: Generators,
     /// Where replicas listen.
     pub(crate) address: IpAddr,
+    /// Bytes of memory that each replica may have.
+    pub(crate) memory_limit: Option<u64>,
     /// What is done to replicas in the window.
     pub(crate) faults: Vec<Fault>,
 }
@@ -95,6 +97,7 @@ impl Setting {
             load: Load::of(flags, choice),
             generators: Generators::of(flags),
             address: flags.address,
+            memory_limit: flags.memory_limit.map(|limit| limit.as_u64()),
             faults: flags.fault.clone(),
         })
     }
@@ -209,7 +212,13 @@ impl Load {
     /// Records that the service begins with; 0 where it stores none.
     #[must_use]
     pub(crate) fn records(&self) -> u64 {
-        if self.mix == Mix::Null { 0 } else { self.records }
+        if matches!(self.mix, Mix::Null | Mix::Ledger) { 0 } else { self.records }
+    }
+
+    /// Accounts of the service's ledger; 0 where it has none.
+    #[must_use]
+    pub(crate) fn accounts(&self) -> u32 {
+        if self.mix == Mix::Ledger { self.clients } else { 0 }
     }
 
     /// When the phases of a run end.

@@ -83,6 +83,9 @@ pub struct ReplicaArgs {
     /// Bytes of each result.
     #[arg(long)]
     pub reply_bytes: usize,
+    /// Accounts of a ledger that it runs; 0: it runs another service.
+    #[arg(long)]
+    pub accounts: u32,
     /// Records of a store that it runs; 0: it runs the service that only counts.
     #[arg(long)]
     pub records: u64,

@@ -1,6 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use hypostyle::crypto::Suite;
 use serde::{Deserialize, Serialize};
@@ -90,8 +91,8 @@ pub struct RunArgs {
     /// Address of the replicas, which are on this machine; workers elsewhere must reach it.
     #[arg(long, default_value = "127.0.0.1", value_name = "IP")]
     pub address: IpAddr,
-    /// What clients ask: null, counted by the service and nothing else; or the mixes of YCSB on a store of records,
-    /// popular ones by a zipfian distribution.
+    /// What clients ask: null, counted by the service and nothing else; the mixes of YCSB on a store of records, popular
+    /// ones by a zipfian distribution; or payments in a ledger.
     #[arg(long, value_enum, default_value_t = Mix::Null)]
     pub workload: Mix,
     /// Records that the store begins with.
@@ -116,6 +117,9 @@ pub struct RunArgs {
     /// Measurements of each setting.
     #[arg(long, default_value_t = 1)]
     pub repeat: u32,
+    /// Memory that each replica may have, such as 32MiB; the kernel kills one that takes more. Needs root.
+    #[arg(long, value_name = "SIZE")]
+    pub memory_limit: Option<ByteSize>,
     /// Exit with 0 though figures are marked as no result: a noisy machine, a generator that was the bottleneck.
     #[arg(long)]
     pub accept_marks: bool,
@@ -181,6 +185,8 @@ pub enum Mix {
     YcsbE,
     /// Half reads, half read-modify-writes.
     YcsbF,
+    /// Payments between the clients, in a ledger of hash-chained blocks.
+    Ledger,
 }
 
 impl Mix {
@@ -195,6 +201,7 @@ impl Mix {
             Self::YcsbD => "ycsb-d",
             Self::YcsbE => "ycsb-e",
             Self::YcsbF => "ycsb-f",
+            Self::Ledger => "ledger",
         }
     }
 }

@@ -22,6 +22,11 @@ pub(crate) enum Workload {
     },
     /// Reads and writes of records.
     KeyValue(KeyValue),
+    /// Payments of 1 to the other clients in turn.
+    Ledger {
+        /// Clients of the run.
+        clients: u64,
+    },
 }
 
 /// The mixes of YCSB (Cooper et al., SoCC 2010, table 1 and section 4).
@@ -48,8 +53,10 @@ impl Workload {
     /// When there are no records: flags are checked before.
     #[must_use]
     pub(crate) fn new(mix: Mix, records: u64, clients: u32, payload: usize) -> Self {
-        if mix == Mix::Null {
-            return Self::Null { payload };
+        match mix {
+            Mix::Null => return Self::Null { payload },
+            Mix::Ledger => return Self::Ledger { clients: clients.into() },
+            Mix::YcsbA | Mix::YcsbB | Mix::YcsbC | Mix::YcsbD | Mix::YcsbE | Mix::YcsbF => {}
         }
         #[allow(clippy::cast_precision_loss, reason = "records fit a machine's memory")]
         let popular = Zipf::new(records as f64, EXPONENT).expect("at least one record");
@@ -66,6 +73,9 @@ impl Workload {
                 operation
             }
             Self::KeyValue(workload) => workload.operation(client as u64, number).encode(),
+            Self::Ledger { clients } => {
+                format!("pay {} 1", (client as u64 + number) % clients.max(&1)).into_bytes()
+            }
         }
     }
 }
@@ -76,7 +86,7 @@ impl KeyValue {
         let chance: f64 = random.random();
         let inserts = number.is_multiple_of(INSERT_EACH);
         match self.mix {
-            Mix::Null => unreachable!("a null workload stores nothing"),
+            Mix::Null | Mix::Ledger => unreachable!("they store no records"),
             Mix::YcsbA if chance < 0.5 => self.update(&mut random),
             Mix::YcsbB if chance < 0.05 => self.update(&mut random),
             Mix::YcsbA | Mix::YcsbB | Mix::YcsbC => Operation::Read { key: self.popular(&mut random) },
@@ -151,7 +161,7 @@ mod tests {
     fn key_value(mix: Mix) -> KeyValue {
         match Workload::new(mix, 1000, 2, 100) {
             Workload::KeyValue(workload) => workload,
-            Workload::Null { .. } => panic!("it stores"),
+            Workload::Null { .. } | Workload::Ledger { .. } => panic!("it stores"),
         }
     }
 
@@ -223,6 +233,13 @@ mod tests {
             }
         }
         assert!(inserted.len() == 100 && latest > 100, "{latest}");
+    }
+
+    #[test]
+    fn payments_go_to_each_client_in_turn() {
+        let workload = Workload::new(Mix::Ledger, 0, 3, 100);
+        let texts: Vec<_> = (1..=3).map(|number| workload.operation(1, number)).collect();
+        assert_eq!(texts, [b"pay 2 1", b"pay 0 1", b"pay 1 1"]);
     }
 
     #[test]

@@ -1,5 +1,3 @@
-//! The service that `hypostyle replica` runs: a replicated key-value map.
-
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
