@@ -306,11 +306,8 @@ mod tests {
         snapshot.write_to(&mut bytes).expect("written");
         let mut other = Ledger::new(0, 0);
         other.restore(&mut bytes.as_slice()).expect("restored");
-        assert_eq!(other.digest(), digest);
-        assert_eq!(
-            ask(&mut other, 0, 9, "pay 1 1"),
-            ask(&mut ledger, 0, 9, "head").replace("5 ", "OK 6 ")[..4]
-        );
+        assert_eq!(ask(&mut other, 0, 9, "pay 1 1"), "OK 6");
+        assert_eq!(other.digest(), ledger.digest(), "it goes on as the other did");
         for cut in 0..bytes.len() {
             assert!(other.clone().restore(&mut &bytes[..cut]).is_err(), "{cut}");
         }
