@@ -186,7 +186,7 @@ fn start_replica(program: &Path, home: &Path, reply_bytes: usize) -> anyhow::Res
 }
 
 /// Another program took a port between its choice and its use.
-fn is_port_taken(error: &anyhow::Error) -> bool {
+pub(crate) fn is_port_taken(error: &anyhow::Error) -> bool {
     let text = format!("{error:#}").to_lowercase();
     text.contains("address already in use") || text.contains("address in use") || text.contains("port in use")
 }

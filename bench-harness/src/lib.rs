@@ -8,6 +8,8 @@ pub mod bench;
 pub mod children;
 /// The command line.
 pub mod cli;
+/// Comparison with other systems, and of two of our own results.
+pub mod compare;
 /// The short measurement that shows that everything works.
 pub mod demo;
 /// The machine that a measurement was made on.
@@ -16,6 +18,7 @@ pub mod environment;
 pub mod error;
 /// Latency histograms.
 pub mod latency;
+pub mod peers;
 /// One measurement's figures.
 pub mod point;
 /// Progress on a terminal.
@@ -32,6 +35,7 @@ pub mod table;
 
 mod agreement;
 mod cluster;
+mod columns;
 mod counters;
 mod evaluate;
 mod files;

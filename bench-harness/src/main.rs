@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use hypostyle_bench::allocation::CountingAllocator;
 use hypostyle_bench::bench::{self, Places, Report};
-use hypostyle_bench::cli::{Cli, Command, OutputArgs, RunArgs, ScalingArgs};
+use hypostyle_bench::cli::{Cli, Command, CompareArgs, OutputArgs, RunArgs, ScalingArgs};
 use hypostyle_bench::error::exit_code;
 use hypostyle_bench::progress::Progress;
 use hypostyle_bench::table::table;
-use hypostyle_bench::{children, demo, replica, scaling};
+use hypostyle_bench::{children, compare, demo, replica, scaling};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -35,6 +35,10 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
             measure(&flags, demo::check)
         }
         Command::PillarScaling(flags) => scale(&flags),
+        Command::Compare(flags) => compare(&flags),
+        Command::Guard(arguments) => {
+            children::become_guarded(arguments.parent, &arguments.program, &arguments.arguments)
+        }
     }
 }
 
@@ -56,9 +60,7 @@ fn measure(flags: &RunArgs, check: impl FnOnce(&Report) -> anyhow::Result<()>) -
         say(&flags.output, &table(&report.points));
     }
     say(&flags.output, &format!("files: {}", report.files.display()));
-    if flags.output.json {
-        println!("{}", serde_json::to_string(&report)?);
-    }
+    print_object(&flags.output, &report)?;
     ended.map_or(Ok(()), Err)
 }
 
@@ -67,8 +69,29 @@ fn scale(flags: &ScalingArgs) -> anyhow::Result<()> {
         .inspect_err(|error| print_failure(&flags.output, error))?;
     say(&flags.output, &scaling::table(&report, flags));
     say(&flags.output, &format!("files: {}", report.files.display()));
-    if flags.output.json {
-        println!("{}", serde_json::to_string(&report)?);
+    print_object(&flags.output, &report)
+}
+
+fn compare(flags: &CompareArgs) -> anyhow::Result<()> {
+    if let [a, b] = &flags.results[..] {
+        let comparison =
+            compare::compare_results(a, b).inspect_err(|error| print_failure(&flags.output, error))?;
+        say(&flags.output, &compare::results_table(&comparison));
+        print_object(&flags.output, &comparison)?;
+        return comparison.judge(&flags.fail_if);
+    }
+    children::clean_up_on_interrupt()?;
+    let (report, ended) = compare::peers(flags, &Places::of_this_program()?, &Progress::on_terminal())
+        .inspect_err(|error| print_failure(&flags.output, error))?;
+    say(&flags.output, &compare::table(&report));
+    say(&flags.output, &format!("files: {}", report.files.display()));
+    print_object(&flags.output, &report)?;
+    ended.map_or(Ok(()), Err)
+}
+
+fn print_object(output: &OutputArgs, object: &impl serde::Serialize) -> anyhow::Result<()> {
+    if output.json {
+        println!("{}", serde_json::to_string(object)?);
     }
     Ok(())
 }

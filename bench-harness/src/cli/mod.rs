@@ -1,11 +1,14 @@
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+mod compare;
 mod run;
 mod scaling;
 
+pub use compare::{CompareArgs, FailIf, Gate, PeerArg};
 pub use run::{Assign, Auto, ClientAuth, Executor, Leaders, Replies, RunArgs};
 pub use scaling::ScalingArgs;
 
@@ -27,9 +30,14 @@ pub enum Command {
     Demo(DemoArgs),
     /// Measures one replica alone, between its sockets: two pillars on two cores against one on one.
     PillarScaling(ScalingArgs),
+    /// Compares with other systems that you have installed, or two of our own results.
+    Compare(Box<CompareArgs>),
     /// A replica for measuring; started by `run` and `demo`.
     #[command(hide = true)]
     Replica(ReplicaArgs),
+    /// Runs another program, which ends with the one that started this; used by `compare`.
+    #[command(hide = true)]
+    Guard(GuardArgs),
 }
 
 const EXIT_CODES: &str =
@@ -66,6 +74,19 @@ pub struct ReplicaArgs {
     /// The process it must not outlive.
     #[arg(long)]
     pub parent: u32,
+}
+
+/// Flags of the hidden `guard`.
+#[derive(Clone, Debug, Args)]
+pub struct GuardArgs {
+    /// The process that it must not outlive.
+    #[arg(long)]
+    pub parent: u32,
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<OsString>,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
