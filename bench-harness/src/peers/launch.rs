@@ -306,18 +306,24 @@ impl Running {
                 match &begin {
                     None if now - start >= work.warmup => begin = Some(self.edge(told, now - start)?),
                     Some(begin) if now - begin.sample.at >= work.duration => {
-                        return self.close(begin, &intervals);
+                        if total(&intervals[begin.told..]).0 > 0.0 {
+                            return self.close(begin, &intervals);
+                        }
+                        return self.stalled(now - progress);
                     }
                     _ => {}
                 }
             }
             if now - progress > self.limits.stall {
-                let (name, stall) = (self.system.name(), self.limits.stall);
-                return client
-                    .failed(&format!("brought no operation through for {stall:?}: {name} has stalled"));
+                return self.stalled(now - progress);
             }
             self.pause()?;
         }
+    }
+
+    fn stalled<T>(&self, without: Duration) -> anyhow::Result<T> {
+        let (name, seconds) = (self.system.name(), without.as_secs_f64());
+        self.client()?.failed(&format!("brought no operation through for {seconds:.1} s: {name} has stalled"))
     }
 
     fn intervals(&self, reporter: &Started) -> anyhow::Result<Vec<Interval>> {

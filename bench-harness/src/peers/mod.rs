@@ -7,6 +7,8 @@ mod launch;
 mod output;
 mod plan;
 mod point;
+#[cfg(test)]
+mod recordings;
 mod reptor;
 mod themis;
 mod work;
