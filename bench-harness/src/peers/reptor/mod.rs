@@ -147,9 +147,11 @@ fn options(install: &Path, scratch: &Path, main: &str) -> [String; 4] {
 
 /// Java leaves out what isn't there.
 const CLASS_PATH: &[&str] = &[
-    "build/classes/base",
-    "build/classes/distrbt",
-    "build/classes/tbft",
+    "build/classes/base/jlib",
+    "build/classes/base/chronos",
+    "build/classes/exprmt/measr",
+    "build/classes/distrbt/distrbt",
+    "build/classes/tbft/tbft",
     "build/classes/replct/replct",
     "build/classes/replct/bench",
     "build/classes/reptor/start",
