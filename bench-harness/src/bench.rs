@@ -246,7 +246,7 @@ impl Work<'_> {
 }
 
 /// A run's sockets: a replica holds all clients' and peers' connections, the generator those to all replicas.
-fn check_open_files(settings: &[Setting], open_files: u64) -> anyhow::Result<()> {
+pub(crate) fn check_open_files(settings: &[Setting], open_files: u64) -> anyhow::Result<()> {
     let needed = settings.iter().map(Setting::connections).max().unwrap_or(0) + 256;
     if needed > open_files {
         return usage(format!(

@@ -1,10 +1,16 @@
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use anyhow::Context as _;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, pidfd_open};
 use tempfile::TempDir;
 
 /// A child process that does not outlive this value: killed and reaped when it is dropped, when the program is
@@ -56,6 +62,32 @@ impl Process {
     /// When the system won't tell.
     pub fn ended(&self) -> io::Result<Option<ExitStatus>> {
         lock(&self.child).try_wait()
+    }
+}
+
+/// Waits until one of `processes` ends, at most for `timeout`.
+///
+/// # Errors
+/// When the system refuses.
+pub(crate) fn wait_for_end<'a>(
+    processes: impl Iterator<Item = &'a Process>,
+    timeout: Duration,
+) -> io::Result<()> {
+    let open = |process: &Process| {
+        let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
+        pidfd_open(pid, PidfdFlags::empty())
+    };
+    let ends = match processes.map(open).collect::<Result<Vec<OwnedFd>, _>>() {
+        Ok(ends) => ends,
+        // One has ended, and was reaped, before this began to wait.
+        Err(rustix::io::Errno::SRCH) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut ends: Vec<PollFd<'_>> = ends.iter().map(|end| PollFd::new(end, PollFlags::IN)).collect();
+    let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
+    match rustix::event::poll(&mut ends, Some(&timeout)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -127,6 +159,16 @@ pub fn die_with_parent(parent: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Becomes `program`, which is not ours and so can't call [`die_with_parent`] itself: the promise outlasts the change.
+///
+/// # Errors
+/// When `parent` has ended already, or `program` can't be started.
+pub fn become_guarded(parent: u32, program: &Path, arguments: &[OsString]) -> anyhow::Result<()> {
+    die_with_parent(parent)?;
+    let error = Command::new(program).args(arguments).exec();
+    Err(error).with_context(|| program.display().to_string())
+}
+
 /// Raises the limit of open files to what the system allows, for this process and its children to come.
 /// Returns the limit in force.
 #[must_use]
@@ -179,6 +221,20 @@ mod tests {
         assert!(entry.exists() && process.ended().expect("can be asked").is_none());
         drop(process);
         assert!(!entry.exists());
+    }
+
+    #[test]
+    fn an_end_is_waited_for_no_longer_than_asked() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let start =
+            |command: &mut Command| Process::start(command, &directory.path().join("log")).expect("starts");
+        let long = start(Command::new("sleep").arg("600"));
+        wait_for_end([&long].into_iter(), Duration::from_millis(1)).expect("waited");
+        assert!(long.ended().expect("can be asked").is_none());
+        let short = start(&mut Command::new("true"));
+        wait_for_end([&long, &short].into_iter(), Duration::from_secs(600)).expect("waited");
+        assert!(short.ended().expect("can be asked").is_some_and(|status| status.success()));
+        wait_for_end([&long, &short].into_iter(), Duration::from_secs(600)).expect("it has ended before");
     }
 
     #[test]

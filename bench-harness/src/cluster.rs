@@ -239,7 +239,7 @@ fn start_replica(program: &Path, home: &Path, load: &Load) -> anyhow::Result<Pro
 }
 
 /// Another program took a port between its choice and its use.
-fn is_port_taken(error: &anyhow::Error) -> bool {
+pub(crate) fn is_port_taken(error: &anyhow::Error) -> bool {
     let text = format!("{error:#}").to_lowercase();
     text.contains("address already in use") || text.contains("address in use") || text.contains("port in use")
 }

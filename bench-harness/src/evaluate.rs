@@ -176,13 +176,26 @@ impl Observed<'_> {
 
 fn marks(spent: &Spent, latencies: &Latencies, generators: u16) -> Vec<String> {
     let mut marks = Vec::new();
-    let percent = |share: f64| format!("{:.0} %", share * 100.0);
     if generator_share(spent, generators) > GENERATOR_BOUND {
         marks.push(format!(
             "the load generator used {} of a core: it, not the replicas, may be what limits throughput",
             percent(generator_share(spent, generators))
         ));
     }
+    marks.extend(noise(spent));
+    if spent.elapsed.as_secs_f64() < SHORT_WINDOW_S {
+        marks.push(format!(
+            "a window of {:.3} s with {} operations is too short: presign more requests, or measure longer",
+            spent.elapsed.as_secs_f64(),
+            latencies.count()
+        ));
+    }
+    marks
+}
+
+/// What of a window's marks is the machine's, whatever ran.
+pub(crate) fn noise(spent: &Spent) -> Vec<String> {
+    let mut marks = Vec::new();
     if spent.others_share > NOISE {
         marks.push(format!(
             "a noisy machine: {} of its time went to other processes",
@@ -199,18 +212,15 @@ fn marks(spent: &Spent, latencies: &Latencies, generators: u16) -> Vec<String> {
             percent(spent.stalled_share)
         ));
     }
-    if spent.elapsed.as_secs_f64() < SHORT_WINDOW_S {
-        marks.push(format!(
-            "a window of {:.3} s with {} operations is too short: presign more requests, or measure longer",
-            spent.elapsed.as_secs_f64(),
-            latencies.count()
-        ));
-    }
     marks
 }
 
+fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
 #[allow(clippy::cast_precision_loss, reason = "counts of a run are below 2^53")]
-fn exact(value: u64) -> f64 {
+pub(crate) fn exact(value: u64) -> f64 {
     value as f64
 }
 
@@ -219,7 +229,7 @@ fn narrow(replicas: usize) -> u16 {
 }
 
 /// To four decimals: what is beyond is noise, and tables and files stay readable.
-fn rounded(value: f64) -> f64 {
+pub(crate) fn rounded(value: f64) -> f64 {
     (value * 1e4).round() / 1e4
 }
 

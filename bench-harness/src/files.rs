@@ -88,7 +88,7 @@ impl Files {
     /// # Errors
     /// When a file can't be written.
     pub(crate) fn write_points(&self, points: &[Point]) -> anyhow::Result<()> {
-        self.write("points.csv", |file| write_csv(points, file))?;
+        self.write_columns("points.csv", points.iter().map(Point::columns))?;
         self.write(JOURNAL, |file| {
             for point in points {
                 serde_json::to_writer(&mut *file, point)?;
@@ -152,6 +152,18 @@ impl Files {
         format!("{}:{line}: not as it was written; choose another --out", self.directory.join(name).display())
     }
 
+    /// Writes a table of rows that name their columns, all alike.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub(crate) fn write_columns(
+        &self,
+        name: &str,
+        rows: impl Iterator<Item = Vec<(String, String)>>,
+    ) -> anyhow::Result<()> {
+        self.write(name, |file| write_csv(rows, file))
+    }
+
     /// Writes the manifest.
     ///
     /// # Errors
@@ -198,10 +210,9 @@ fn unix_seconds<S: Serializer>(moment: &SystemTime, to: S) -> Result<S::Ok, S::E
     to.serialize_u64(moment.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }
 
-fn write_csv(points: &[Point], to: impl Write) -> anyhow::Result<()> {
+fn write_csv(rows: impl Iterator<Item = Vec<(String, String)>>, to: impl Write) -> anyhow::Result<()> {
     let mut csv = csv::Writer::from_writer(to);
-    for (index, point) in points.iter().enumerate() {
-        let columns = point.columns();
+    for (index, columns) in rows.enumerate() {
         if index == 0 {
             csv.write_record(columns.iter().map(|(name, _)| name))?;
         }

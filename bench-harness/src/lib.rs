@@ -8,6 +8,8 @@ pub mod bench;
 pub mod children;
 /// The command line.
 pub mod cli;
+/// Comparison with other systems, and of two of our own results.
+pub mod compare;
 /// Throughput and latency over load.
 pub mod curve;
 /// The short measurement that shows that everything works.
@@ -20,6 +22,7 @@ pub mod error;
 pub mod faults;
 /// Latency histograms.
 pub mod latency;
+pub mod peers;
 /// One measurement's figures.
 pub mod point;
 /// Progress on a terminal.
@@ -42,6 +45,7 @@ mod agreement;
 mod arrivals;
 mod choice;
 mod cluster;
+mod columns;
 mod counters;
 mod evaluate;
 mod files;

@@ -7,11 +7,13 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use hypostyle_bench::allocation::CountingAllocator;
 use hypostyle_bench::bench::{self, Before, Places, Report};
-use hypostyle_bench::cli::{Cli, Command, OutputArgs, RunArgs, ScalingArgs, SweepArgs, with_quick};
+use hypostyle_bench::cli::{
+    Cli, Command, CompareArgs, OutputArgs, RunArgs, ScalingArgs, SweepArgs, with_quick,
+};
 use hypostyle_bench::error::exit_code;
 use hypostyle_bench::progress::Progress;
 use hypostyle_bench::table::table;
-use hypostyle_bench::{children, demo, replica, scaling, sweep, worker};
+use hypostyle_bench::{children, compare, demo, replica, scaling, sweep, worker};
 use serde::Serialize;
 
 #[global_allocator]
@@ -39,6 +41,10 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
             measure(&flags, demo::check)
         }
         Command::PillarScaling(flags) => scale(&flags),
+        Command::Compare(flags) => compare(&flags),
+        Command::Guard(arguments) => {
+            children::become_guarded(arguments.parent, &arguments.program, &arguments.arguments)
+        }
     }
 }
 
@@ -79,6 +85,22 @@ fn scale(flags: &ScalingArgs) -> anyhow::Result<()> {
     finish(&flags.output, &report.files, &report)
 }
 
+fn compare(flags: &CompareArgs) -> anyhow::Result<()> {
+    if let [a, b] = &flags.results[..] {
+        let comparison =
+            compare::compare_results(a, b).inspect_err(|error| print_failure(&flags.output, error))?;
+        say(&flags.output, &compare::results_table(&comparison));
+        print_object(&flags.output, &comparison)?;
+        return comparison.judge(&flags.fail_if);
+    }
+    children::clean_up_on_interrupt()?;
+    let (report, ended) = compare::peers(flags, &Places::of_this_program()?, &Progress::on_terminal())
+        .inspect_err(|error| print_failure(&flags.output, error))?;
+    say(&flags.output, &compare::table(&report));
+    finish(&flags.output, &report.files, &report)?;
+    ended.map_or(Ok(()), Err)
+}
+
 fn check_marks(flags: &RunArgs, report: &Report) -> anyhow::Result<()> {
     if flags.accept_marks { Ok(()) } else { report.check_marks() }
 }
@@ -86,8 +108,12 @@ fn check_marks(flags: &RunArgs, report: &Report) -> anyhow::Result<()> {
 /// Says where the files are, and prints the object of `--json`.
 fn finish(output: &OutputArgs, files: &Path, report: &impl Serialize) -> anyhow::Result<()> {
     say(output, &format!("files: {}", files.display()));
+    print_object(output, report)
+}
+
+fn print_object(output: &OutputArgs, object: &impl Serialize) -> anyhow::Result<()> {
     if output.json {
-        println!("{}", serde_json::to_string(report)?);
+        println!("{}", serde_json::to_string(object)?);
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use crate::columns::columns;
 use crate::latency::Percentiles;
 use crate::reference::Reference;
 
@@ -158,18 +159,10 @@ impl Point {
             && (self.presign == 0) == (other.presign == 0)
     }
 
-    /// The point as rows of a table: a name and a text for each leaf, nested names joined by `_`.
-    ///
-    /// # Panics
-    /// Never: a point has no unserializable part.
+    /// The point as a row of a table: a name and a text for each leaf, nested names joined by `_`.
     #[must_use]
     pub fn columns(&self) -> Vec<(String, String)> {
-        let value = serde_json::to_value(self).expect("a point has no unserializable part");
-        let mut columns = Vec::new();
-        flatten("", &value, &mut columns);
-        columns
-            .sort_by_key(|(name, _)| LEADING.iter().position(|lead| lead == name).unwrap_or(LEADING.len()));
-        columns
+        columns(self, LEADING)
     }
 }
 
@@ -198,23 +191,31 @@ const LEADING: &[&str] = &[
     "rss_mb_max",
 ];
 
-fn flatten(name: &str, value: &serde_json::Value, out: &mut Vec<(String, String)>) {
-    match value {
-        serde_json::Value::Object(map) => map.iter().for_each(|(key, value)| {
-            let name = if name.is_empty() { key.clone() } else { format!("{name}_{key}") };
-            flatten(&name, value, out);
-        }),
-        serde_json::Value::Array(items) => {
-            let texts: Vec<String> = items.iter().map(plain).collect();
-            out.push((name.to_owned(), texts.join("; ")));
-        }
-        other => out.push((name.to_owned(), plain(other))),
-    }
-}
-
-fn plain(value: &serde_json::Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
+/// The columns that say what was measured: points that agree in them measure the same. The configuration's hash isn't
+/// among them, since it covers the members' keys, and presigned requests only in whether there were any.
+pub(crate) const SETTING: &[&str] = &[
+    "n",
+    "pillars",
+    "workers",
+    "executor",
+    "crypto_threads",
+    "auth",
+    "client_auth",
+    "replies",
+    "bundle",
+    "batch_max",
+    "assign",
+    "leaders",
+    "pipeline",
+    "window",
+    "checkpoint_interval",
+    "client_window",
+    "load",
+    "clients",
+    "outstanding_per_client",
+    "payload_bytes",
+    "reply_bytes",
+];
 
 #[cfg(test)]
 pub(crate) mod tests {

@@ -48,11 +48,24 @@ impl Sample {
     /// # Errors
     /// When a replica has ended.
     pub(crate) fn take(replicas: &[u32], acknowledged: u64) -> io::Result<Self> {
+        Self::with_generator(replicas, CpuTime::of_this_process()?, acknowledged)
+    }
+
+    /// Reads the clocks of the processes `replicas` and of one that generates their load, whose operations are
+    /// counted elsewhere.
+    ///
+    /// # Errors
+    /// When a process has ended.
+    pub(crate) fn of_processes(replicas: &[u32], generator: u32) -> io::Result<Self> {
+        Self::with_generator(replicas, CpuTime::of(generator)?, 0)
+    }
+
+    fn with_generator(replicas: &[u32], generator: CpuTime, acknowledged: u64) -> io::Result<Self> {
         Ok(Self {
             at: Instant::now(),
             acknowledged,
             replicas: replicas.iter().map(|pid| CpuTime::of(*pid)).collect::<io::Result<_>>()?,
-            generator: CpuTime::of_this_process()?,
+            generator,
             generator_here: true,
             machine: MachineTime::now()?,
             stalled_us: stalled_us(),

@@ -1,13 +1,16 @@
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+mod compare;
 mod run;
 mod scaling;
 mod sweep;
 
+pub use compare::{CompareArgs, FailIf, Gate, PeerArg};
 pub use run::{Arrivals, Assign, Auto, ClientAuth, Executor, Leaders, Mix, Replies, RunArgs};
 pub use scaling::ScalingArgs;
 pub use sweep::{LatencyLimit, Percentile, SweepArgs, with_quick};
@@ -32,11 +35,16 @@ pub enum Command {
     Demo(DemoArgs),
     /// Measures one replica alone, between its sockets: two pillars on two cores against one on one.
     PillarScaling(ScalingArgs),
+    /// Compares with other systems that you have installed, or two of our own results.
+    Compare(Box<CompareArgs>),
     /// Generates load for `run --worker` on another machine, until it is killed.
     Worker(WorkerArgs),
     /// A replica for measuring; started by `run` and `demo`.
     #[command(hide = true)]
     Replica(ReplicaArgs),
+    /// Runs another program, which ends with the one that started this; used by `compare`.
+    #[command(hide = true)]
+    Guard(GuardArgs),
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed check, 2 wrong usage, 3 run invalid (no figure is printed, or only marked ones)";
@@ -95,6 +103,19 @@ pub struct ReplicaArgs {
     /// The process it must not outlive.
     #[arg(long)]
     pub parent: u32,
+}
+
+/// Flags of the hidden `guard`.
+#[derive(Clone, Debug, Args)]
+pub struct GuardArgs {
+    /// The process that it must not outlive.
+    #[arg(long)]
+    pub parent: u32,
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<OsString>,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
