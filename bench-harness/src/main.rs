@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use hypostyle_bench::allocation::CountingAllocator;
 use hypostyle_bench::bench::{self, Places, Report};
-use hypostyle_bench::cli::{Cli, Command, OutputArgs, RunArgs, ScalingArgs};
+use hypostyle_bench::cli::{Cli, Command, OutputArgs, ReportArgs, RunArgs, ScalingArgs};
 use hypostyle_bench::error::exit_code;
 use hypostyle_bench::progress::Progress;
 use hypostyle_bench::table::table;
-use hypostyle_bench::{children, demo, replica, scaling};
+use hypostyle_bench::{children, demo, replica, report, scaling};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -35,6 +35,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
             measure(&flags, demo::check)
         }
         Command::PillarScaling(flags) => scale(&flags),
+        Command::Report(flags) => write_report(&flags),
     }
 }
 
@@ -69,6 +70,16 @@ fn scale(flags: &ScalingArgs) -> anyhow::Result<()> {
     say(&flags.output, &format!("files: {}", report.files.display()));
     if flags.output.json {
         println!("{}", serde_json::to_string(&report)?);
+    }
+    Ok(())
+}
+
+fn write_report(flags: &ReportArgs) -> anyhow::Result<()> {
+    let written = report::run(flags)?;
+    if flags.json {
+        println!("{}", serde_json::to_string(&written)?);
+    } else {
+        written.files.iter().for_each(|file| println!("{}", file.display()));
     }
     Ok(())
 }

@@ -3,9 +3,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+mod report;
 mod run;
 mod scaling;
 
+pub use report::ReportArgs;
 pub use run::{Assign, Auto, ClientAuth, Executor, Leaders, Replies, RunArgs};
 pub use scaling::ScalingArgs;
 
@@ -27,6 +29,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Measures one replica alone, between its sockets: two pillars on two cores against one on one.
     PillarScaling(ScalingArgs),
+    /// Makes figures, a page and a summary from results folders, or the index of all results.
+    Report(ReportArgs),
     /// A replica for measuring; started by `run` and `demo`.
     #[command(hide = true)]
     Replica(ReplicaArgs),
