@@ -102,6 +102,8 @@ pub(crate) struct Bar {
 
 /// The colours there are; more lines than these go into a second figure.
 pub(crate) const COLOURS: usize = 8;
+/// The colour of what a legend says of all lines.
+pub(crate) const OF_ALL: usize = usize::MAX;
 
 /// How wide a figure is drawn.
 #[derive(Clone, Copy, Debug)]
@@ -120,18 +122,19 @@ struct Layout {
     panel: f64,
 }
 
-/// A character's usual width over its size.
+/// A character's usual width over its size; bold ones are wider.
 const CHARACTER: f64 = 0.56;
+const BOLD: f64 = 1.15;
 const LINE: f64 = 18.0;
 
 impl Figure {
     /// The picture, as SVG.
     pub(crate) fn draw(&self, width: Width) -> String {
         let layout = match width {
-            Width::Wide => Layout { width: 780.0, left: 62.0, right: 18.0, panel: 300.0 },
+            Width::Wide => Layout { width: 640.0, left: 58.0, right: 18.0, panel: 270.0 },
             Width::Narrow => Layout { width: 360.0, left: 48.0, right: 10.0, panel: 230.0 },
         };
-        let title = wrapped(&self.title, layout.characters(17.0));
+        let title = wrapped(&self.title, layout.characters(17.0 * BOLD));
         let subtitle = wrapped(&self.subtitle, layout.characters(12.0));
         let legend = legend_rows(&self.legend, &layout);
         let head = 16.0
@@ -256,7 +259,7 @@ fn draw_x_axis(svg: &mut Svg, layout: &Layout, axis: &Axis, bottom: f64) {
         svg.line((x, bottom), (x, bottom + 4.0), "axis");
         let half = text_width(label, 12.0) / 2.0;
         // A label that would run into the one before, or out of the picture, gives way.
-        if x - half >= free && x + half <= layout.width {
+        if !label.is_empty() && x - half >= free && x + half <= layout.width {
             svg.text((x, bottom + 18.0), "tick x", Anchor::Middle, label);
             free = x + half + 6.0;
         }
@@ -265,7 +268,8 @@ fn draw_x_axis(svg: &mut Svg, layout: &Layout, axis: &Axis, bottom: f64) {
 }
 
 fn draw_bars(svg: &mut Svg, layout: &Layout, axis: &Axis, bars: &[Bar], top: f64) {
-    let at = |value: f64| MARGIN + axis.share(value) * (layout.width - MARGIN - layout.right - VALUE_ROOM);
+    let value_room = bars.iter().map(|bar| text_width(&bar.value, 13.0)).fold(0.0, f64::max) + 9.0;
+    let at = |value: f64| MARGIN + axis.share(value) * (layout.width - MARGIN - layout.right - value_room);
     let bottom = top + lines(bars.len()) * BAR_ROW - 12.0;
     for (value, label) in &axis.ticks {
         svg.line((at(*value), top - 8.0), (at(*value), bottom), "grid");
@@ -283,7 +287,7 @@ fn draw_bars(svg: &mut Svg, layout: &Layout, axis: &Axis, bars: &[Bar], top: f64
                 (start, y + 10.0),
                 (end - start).max(0.5),
                 16.0,
-                &format!("bar c{}", colour % COLOURS),
+                &format!("bar {}", colour_class(*colour)),
                 tip,
             );
             from += length;
@@ -297,14 +301,15 @@ fn draw_bars(svg: &mut Svg, layout: &Layout, axis: &Axis, bars: &[Bar], top: f64
     svg.text((layout.width - layout.right, bottom + 36.0), "axis-title", Anchor::End, &axis.title);
 }
 
-/// Right of the longest bar, for its value.
-const VALUE_ROOM: f64 = 84.0;
+fn colour_class(colour: usize) -> String {
+    if colour == OF_ALL { "of-all".to_owned() } else { format!("c{}", colour % COLOURS) }
+}
 
 impl Stroke {
     fn class(self) -> String {
         match self {
-            Self::Solid(colour) => format!("series c{}", colour % COLOURS),
-            Self::Dashed(colour) => format!("series dashed c{}", colour % COLOURS),
+            Self::Solid(colour) => format!("series {}", colour_class(colour)),
+            Self::Dashed(colour) => format!("series dashed {}", colour_class(colour)),
             Self::Ideal => "ideal".to_owned(),
         }
     }
@@ -313,8 +318,8 @@ impl Stroke {
 impl Shape {
     fn class(self) -> String {
         match self {
-            Self::Full(colour) => format!("dot c{}", colour % COLOURS),
-            Self::Open(colour) => format!("open c{}", colour % COLOURS),
+            Self::Full(colour) => format!("dot {}", colour_class(colour)),
+            Self::Open(colour) => format!("open {}", colour_class(colour)),
             Self::Marked => "marked".to_owned(),
             Self::Knee => "knee".to_owned(),
         }
@@ -366,7 +371,13 @@ fn draw_legend(svg: &mut Svg, row: &[Placed<'_>], y: f64) {
                 );
             }
             Key::Bar(colour) => {
-                svg.rect((x + 4.0, middle - 6.0), 16.0, 12.0, &format!("bar c{} key", colour % COLOURS), "");
+                svg.rect(
+                    (x + 4.0, middle - 6.0),
+                    16.0,
+                    12.0,
+                    &format!("bar {} key", colour_class(*colour)),
+                    "",
+                );
             }
             Key::OnBar => svg.circle((x + 12.0, middle), 3.0, "on-bar key", ""),
             Key::Rule => svg.line((x + 12.0, middle - 8.0), (x + 12.0, middle + 8.0), "rule key"),

@@ -103,11 +103,7 @@ impl Facts {
             figures: figures::all(folder).iter().map(Picture::of).collect(),
             tables: tables.into_iter().filter(|table| !table.rows.is_empty()).collect(),
             marked: marked(&variants),
-            environment: folder
-                .environment
-                .iter()
-                .map(|(name, value)| (known(name), value.clone()))
-                .collect(),
+            environment: machine(&folder.environment),
             files: folder.files.clone(),
         }
     }
@@ -288,21 +284,27 @@ fn marked(variants: &[Variant<'_>]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The name of a field of the environment, for a person.
-fn known(name: &str) -> String {
-    let told = match name {
-        "cpu_model" => "processor",
-        "cores" => "cores",
-        "threads_per_core" => "threads a core",
-        "governor" => "frequency governor",
-        "memory_mb" => "memory, MB",
-        "load" => "load averages before",
-        "cpu_pressure_avg10" => "waiting for a processor before, % of 10 s",
-        "open_files" => "limit of open files",
-        "build" => "build profile",
-        other => return other.replace('_', " "),
-    };
-    told.to_owned()
+/// The fields of an environment that a reader looks for first, and what a person calls them.
+const MACHINE: &[(&str, &str)] = &[
+    ("cpu_model", "processor"),
+    ("cores", "cores"),
+    ("threads_per_core", "threads a core"),
+    ("memory_mb", "memory, MB"),
+    ("kernel", "kernel"),
+    ("governor", "frequency governor"),
+    ("load", "load averages before"),
+    ("cpu_pressure_avg10", "waiting for a processor before, % of 10 s"),
+    ("open_files", "limit of open files"),
+    ("build", "build profile"),
+];
+
+fn machine(fields: &[(String, String)]) -> Vec<(String, String)> {
+    let place = |name: &str| MACHINE.iter().position(|(field, _)| *field == name);
+    let mut fields: Vec<&(String, String)> = fields.iter().collect();
+    fields.sort_by_key(|(name, _)| place(name).unwrap_or(MACHINE.len()));
+    let told =
+        |name: &str| place(name).map_or_else(|| name.replace('_', " "), |index| MACHINE[index].1.to_owned());
+    fields.into_iter().map(|(name, value)| (told(name), value.clone())).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use super::super::axis::Axis;
-use super::super::chart::{Body, COLOURS, Figure, Key, Mark, Panel, Shape, Stroke};
+use super::super::chart::{Body, COLOURS, Figure, Key, Mark, OF_ALL, Panel, Shape, Stroke};
 use super::super::folder::Folder;
 use super::super::groups::{Group, Variant};
 use super::super::measured::Measured;
@@ -18,10 +18,9 @@ fn figure(stem: String, folder: &Folder, variants: &[Variant<'_>]) -> Figure {
     let points = || groups().flat_map(|group| group.results().chain(group.marked()));
     let latencies = points().flat_map(|point| [point.latency_us_p50, point.latency_us_p99]).map(milliseconds);
     let fastest = points().map(|point| point.throughput_ops_per_s).fold(0.0, f64::max);
-    let mut legend: Vec<(Key, String)> =
-        variants.iter().map(|variant| line_key(variant.colour, &variant.label)).collect();
-    legend.push((Key::Dot(Shape::Full(0)), "p50".to_owned()));
-    legend.push((Key::Dot(Shape::Open(0)), "p99".to_owned()));
+    let mut legend: Vec<(Key, String)> = variants.iter().map(key).collect();
+    legend.push((Key::Dot(Shape::Full(OF_ALL)), "p50".to_owned()));
+    legend.push((Key::Dot(Shape::Open(OF_ALL)), "p99".to_owned()));
     if groups().any(|group| group.knee) {
         legend.push((Key::Dot(Shape::Knee), "knee".to_owned()));
     }
@@ -36,6 +35,14 @@ fn figure(stem: String, folder: &Folder, variants: &[Variant<'_>]) -> Figure {
             y: Axis::log("latency, ms (log)", latencies),
             marks: variants.iter().flat_map(marks).collect(),
         }]),
+    }
+}
+
+/// One load makes no line.
+fn key(variant: &Variant<'_>) -> (Key, String) {
+    match variant.groups.len() {
+        1 => (Key::Dot(Shape::Full(variant.colour)), variant.label.clone()),
+        _ => line_key(variant.colour, &variant.label),
     }
 }
 

@@ -65,7 +65,7 @@ fn figure(stem: String, folder: &Folder, lines: &[Distribution]) -> Figure {
 
 /// One in so many operations takes longer.
 const NINES: &[(f64, &str)] = &[
-    (1.0, "0 %"),
+    (1.0, ""),
     (2.0, "50 %"),
     (10.0, "90 %"),
     (100.0, "99 %"),

@@ -80,3 +80,6 @@ fn marked_key<'a>(groups: impl IntoIterator<Item = &'a Group<'a>>) -> Option<(Ke
 fn line_key(colour: usize, label: &str) -> (Key, String) {
     (Key::Line(Stroke::Solid(colour)), label.to_owned())
 }
+
+#[cfg(test)]
+mod tests;
