@@ -85,7 +85,7 @@ fn results(directory: &Path) {
     let mut points = String::from(
         "name,repeat,n,pillars,auth,client_auth,replies,bundle,batch_max,clients,outstanding_per_client,payload_bytes,\
          throughput_ops_per_s,latency_us_p50,latency_us_p99,replica_cpu_us_per_op,replica_cpu_us_per_op_scaled,\
-         client_cpu_us_per_op,rss_mb_max,marks\n",
+         client_cpu_us_per_op_scaled,rss_mb_max,marks\n",
     );
     let mut phases = String::from("name,phase,mean_us\n");
     for pillars in [1_u32, 2, 4] {
@@ -180,7 +180,7 @@ impl Browser {
             std::env::var_os("HYPOSTYLE_NO_BROWSER").is_some(),
             "no Chromium to look at the page with: apt-get install chromium"
         );
-        println!("no Chromium, and it can't be installed: the page is not looked at");
+        eprintln!("no Chromium, and it can't be installed: the page is not looked at");
         None
     }
 

@@ -23,8 +23,8 @@ pub(crate) struct Measured {
     pub(crate) replica_cpu_us_per_op: f64,
     /// The same, scaled by the reference.
     pub(crate) replica_cpu_us_per_op_scaled: f64,
-    /// CPU-µs an operation of the load generator, raw.
-    pub(crate) client_cpu_us_per_op: f64,
+    /// CPU-µs an operation of the load generator, scaled.
+    pub(crate) client_cpu_us_per_op_scaled: f64,
     /// Peak resident memory of the largest replica, MB.
     pub(crate) rss_mb_max: f64,
     /// View changes, where the folder tells.
@@ -139,7 +139,7 @@ impl Measured {
             latency_us_p99: row.number("latency_us_p99")?,
             replica_cpu_us_per_op: row.number("replica_cpu_us_per_op")?,
             replica_cpu_us_per_op_scaled: row.number("replica_cpu_us_per_op_scaled")?,
-            client_cpu_us_per_op: row.number("client_cpu_us_per_op")?,
+            client_cpu_us_per_op_scaled: row.number("client_cpu_us_per_op_scaled")?,
             rss_mb_max: row.number("rss_mb_max")?,
             view_changes: row.number_if_any("view_changes")?,
             marks,
@@ -208,7 +208,7 @@ pub(crate) mod tests {
     /// Columns that folders had from the first on.
     pub(crate) const OLD_HEADER: &str = "repeat,n,pillars,auth,client_auth,replies,bundle,batch_max,clients,\
          outstanding_per_client,payload_bytes,configuration,throughput_ops_per_s,latency_us_p50,latency_us_p99,\
-         replica_cpu_us_per_op,replica_cpu_us_per_op_scaled,client_cpu_us_per_op,rss_mb_max,marks";
+         replica_cpu_us_per_op,replica_cpu_us_per_op_scaled,client_cpu_us_per_op_scaled,rss_mb_max,marks";
 
     /// A row under [`OLD_HEADER`].
     pub(crate) fn old_row(pillars: u32, repeat: u32, throughput: f64, marks: &str) -> String {

@@ -71,3 +71,47 @@ fn write(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     put("report.html", &page::html(&facts)?)?;
     Ok(written)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::exit_code;
+    use crate::report::folder::tests::manifest;
+    use crate::report::measured::tests::{OLD_HEADER, old_row};
+
+    fn flags(directories: Vec<PathBuf>) -> ReportArgs {
+        ReportArgs { directories, index: None, json: false }
+    }
+
+    #[test]
+    fn a_report_lies_beside_what_it_is_about_and_is_the_same_when_made_again() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let put = |name: &str, text: &str| fs::write(directory.path().join(name), text).expect("written");
+        put("manifest.json", &manifest("hypostyle-bench run"));
+        put("points.csv", &format!("{OLD_HEADER}\n{}\n", old_row(1, 0, 1000.0, "")));
+        let flags = flags(vec![directory.path().to_owned()]);
+        let written = run(&flags).expect("written").files;
+        let names: Vec<_> = written.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+        assert_eq!(names, ["throughput-latency.svg", "summary.md", "report.html"]);
+        let read = || written.iter().map(|path| fs::read_to_string(path).expect("there")).collect::<Vec<_>>();
+        let first = read();
+        run(&flags).expect("written again");
+        assert_eq!(read(), first);
+    }
+
+    #[test]
+    fn nothing_to_report_on_is_wrong_usage() {
+        assert_eq!(exit_code(&run(&flags(Vec::new())).expect_err("refused")), 2);
+    }
+
+    #[test]
+    fn a_malformed_folder_gets_no_files() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let put = |name: &str, text: &str| fs::write(directory.path().join(name), text).expect("written");
+        put("manifest.json", &manifest("hypostyle-bench run"));
+        put("points.csv", &format!("{OLD_HEADER}\n{}\n", old_row(1, 0, f64::NAN, "")));
+        let error = run(&flags(vec![directory.path().to_owned()])).expect_err("refused");
+        assert!(error.to_string().contains("points.csv:2: throughput_ops_per_s is \"NaN\""), "{error:#}");
+        assert_eq!(fs::read_dir(directory.path()).expect("readable").count(), 2);
+    }
+}

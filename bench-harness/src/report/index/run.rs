@@ -119,7 +119,7 @@ impl Run {
             "raw",
             "floor",
             "goal",
-            "client, CPU-µs/op",
+            "client, scaled",
             "peak RSS, MB",
         ];
         Table {
@@ -185,12 +185,12 @@ impl Part {
             text(|point| point.replica_cpu_us_per_op, quantity).into(),
             front.bound(front.floor_cpu_us, pillars).into(),
             front.bound(front.goal_cpu_us, pillars).into(),
-            text(|point| point.client_cpu_us_per_op, quantity).into(),
+            text(|point| point.client_cpu_us_per_op_scaled, quantity).into(),
             text(|point| point.rss_mb_max, quantity).into(),
         ]
     }
 
-    /// How many points are in no median, and why.
+    /// How many of its points are in no median, and why.
     fn not_results(&self) -> String {
         let marked: Vec<&str> = self.folder.points.iter().map(|point| point.marks.as_str()).collect();
         let mut reasons: Vec<&str> = Vec::new();
@@ -211,18 +211,21 @@ impl Part {
         )
     }
 
+    /// Folded away: a run of many parts has dozens.
     fn pictures(&self) -> String {
         if self.figures.is_empty() && !self.has_page {
             return String::new();
         }
-        let mut out = String::from("\n");
-        if self.has_page {
-            let _ = writeln!(out, "[Page of {}]({}/report.html)\n", plain(&self.folder.name), self.address);
-        }
+        let title = plain(self.notes.title.as_deref().unwrap_or(&self.folder.name));
+        let mut out = format!("\n<details><summary>Figures: {title}</summary>\n\n");
         for (file, title) in &self.figures {
             let _ =
                 writeln!(out, "<img src=\"{}/{file}\" alt=\"{}\" width=\"49%\">", self.address, plain(title));
         }
+        if self.has_page {
+            let _ = writeln!(out, "\n[The whole report]({}/report.html)", self.address);
+        }
+        out.push_str("\n</details>\n");
         out
     }
 }
