@@ -242,10 +242,15 @@ impl Frame<'_> {
         let (x, _) = self.at((x, 0.0));
         svg.line((x, self.top), (x, self.top + self.layout.panel), "rule");
         let y = self.top + 14.0 + f64::from(index % 4) * 15.0;
-        let to_the_right = x < self.layout.left + self.layout.plot_width() / 2.0;
-        let (x, anchor) = if to_the_right { (x + 5.0, Anchor::Start) } else { (x - 5.0, Anchor::End) };
+        let (left, right) = (self.layout.left, self.layout.width - self.layout.right);
+        let to_the_right = x < (left + right) / 2.0;
+        let (x, anchor, room) = if to_the_right {
+            (x + 5.0, Anchor::Start, right - x - 5.0)
+        } else {
+            (x - 5.0, Anchor::End, x - 5.0 - left)
+        };
         if !label.is_empty() {
-            svg.text((x, y), "rule-label", anchor, label);
+            svg.text((x, y), "rule-label", anchor, &fitted(label, 12.0 * BOLD, room));
         }
     }
 }
@@ -277,8 +282,7 @@ fn draw_bars(svg: &mut Svg, layout: &Layout, axis: &Axis, bars: &[Bar], top: f64
     }
     for (index, bar) in bars.iter().enumerate() {
         let y = top + lines(index) * BAR_ROW;
-        let fits = layout.characters(13.0);
-        let label: String = bar.label.chars().take(fits).collect();
+        let label = fitted(&bar.label, 13.0, layout.width - 2.0 * MARGIN);
         svg.text((MARGIN, y + 4.0), "bar-label", Anchor::Start, &label);
         let mut from = 0.0;
         for (colour, length, tip) in &bar.segments {
@@ -335,19 +339,20 @@ impl Shape {
 }
 
 /// A legend's entry and where it begins.
-type Placed<'a> = (f64, &'a (Key, String));
+type Placed = (f64, Key, String);
 
-fn legend_rows<'a>(legend: &'a [(Key, String)], layout: &Layout) -> Vec<Vec<Placed<'a>>> {
-    let mut rows: Vec<Vec<Placed<'_>>> = Vec::new();
+fn legend_rows(legend: &[(Key, String)], layout: &Layout) -> Vec<Vec<Placed>> {
+    let mut rows: Vec<Vec<Placed>> = Vec::new();
     let mut x = MARGIN;
     for entry in legend {
-        let width = KEY_WIDTH + text_width(&entry.1, 13.0) + 18.0;
+        let label = fitted(&entry.1, 13.0, layout.width - MARGIN - KEY_WIDTH);
+        let width = KEY_WIDTH + text_width(&label, 13.0) + 18.0;
         let fits = x + width <= layout.width && !rows.is_empty();
         if !fits {
             rows.push(Vec::new());
             x = MARGIN;
         }
-        rows.last_mut().expect("a row was just made").push((x, entry));
+        rows.last_mut().expect("a row was just made").push((x, entry.0, label));
         x += width;
     }
     rows
@@ -355,8 +360,8 @@ fn legend_rows<'a>(legend: &'a [(Key, String)], layout: &Layout) -> Vec<Vec<Plac
 
 const KEY_WIDTH: f64 = 30.0;
 
-fn draw_legend(svg: &mut Svg, row: &[Placed<'_>], y: f64) {
-    for (x, (key, label)) in row {
+fn draw_legend(svg: &mut Svg, row: &[Placed], y: f64) {
+    for (x, key, label) in row {
         let (x, middle) = (*x, y - 4.5);
         match key {
             Key::Line(stroke) => {
@@ -384,6 +389,19 @@ fn draw_legend(svg: &mut Svg, row: &[Placed<'_>], y: f64) {
         }
         svg.text((x + KEY_WIDTH, y), "key-label", Anchor::Start, label);
     }
+}
+
+/// The text, cut where there is no room for all of it.
+fn fitted(text: &str, size: f64, room: f64) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if text_width(&out, size) + 2.0 * size * CHARACTER > room && text_width(text, size) > room {
+            out.push('…');
+            break;
+        }
+        out.push(c);
+    }
+    out
 }
 
 fn text_width(text: &str, size: f64) -> f64 {

@@ -41,6 +41,17 @@ impl CsvTable {
         Ok(Self { file: file.to_owned(), header, rows })
     }
 
+    /// Refuses more rows than these: they are compared with one another.
+    ///
+    /// # Errors
+    /// When there are more.
+    pub(crate) fn at_most(&self, rows: usize) -> anyhow::Result<()> {
+        if self.rows.len() > rows {
+            bail!("{}: more than {rows} rows", self.file);
+        }
+        Ok(())
+    }
+
     /// The rows, in the file's order.
     pub(crate) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         self.rows.iter().map(|(line, record)| Row { table: self, line: *line, record })

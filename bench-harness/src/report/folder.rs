@@ -1,15 +1,14 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use hdrhistogram::Histogram;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::csv_table::CsvTable;
-use super::histogram::parse_hlog;
+use super::histogram::{Recorded, parse_hlog};
 use super::index::Notes;
 use super::measured::Measured;
 use super::tables::{Interval, Phase, Played};
@@ -35,9 +34,9 @@ pub(crate) struct Folder {
     /// `phases.csv`.
     pub(crate) phases: Vec<Phase>,
     /// `knees.csv`: names of points at a knee.
-    pub(crate) knees: Vec<String>,
+    pub(crate) knees: BTreeSet<String>,
     /// The `.hlog` of each point that has one, by the point's name.
-    pub(crate) latencies: BTreeMap<String, Histogram<u64>>,
+    pub(crate) latencies: BTreeMap<String, Recorded>,
     /// The files in it that make up the measurement, by name.
     pub(crate) files: Vec<String>,
 }
@@ -103,7 +102,7 @@ impl Folder {
             scaling: scaling.unwrap_or_default(),
             timeline: rows(directory, "timeline.csv", Interval::all)?.unwrap_or_default(),
             phases: rows(directory, "phases.csv", Phase::all)?.unwrap_or_default(),
-            knees: rows(directory, "knees.csv", knees)?.unwrap_or_default(),
+            knees: rows(directory, "knees.csv", knees)?.unwrap_or_default().into_iter().collect(),
             manifest,
             files,
         })
@@ -147,13 +146,22 @@ fn knees(table: &CsvTable) -> anyhow::Result<Vec<String>> {
     table.rows().map(|row| row.stem("name")).collect()
 }
 
-fn latencies(directory: &Path, points: &[Measured]) -> anyhow::Result<BTreeMap<String, Histogram<u64>>> {
+/// Different latencies of all points together: 64 MiB.
+const LATENCIES_MAX: usize = 4 << 20;
+
+fn latencies(directory: &Path, points: &[Measured]) -> anyhow::Result<BTreeMap<String, Recorded>> {
     let mut latencies = BTreeMap::new();
+    let mut room = LATENCIES_MAX;
     for point in points.iter().filter(|point| point.is_result()) {
         let name = format!("{}.hlog", point.name);
         if let Some(text) = read(directory, &name)? {
             let file = directory.join(&name).display().to_string();
-            latencies.insert(point.name.clone(), parse_hlog(&file, &text)?);
+            let recorded = parse_hlog(&file, &text)?;
+            let Some(left) = room.checked_sub(recorded.len()) else {
+                bail!("{file}: with those before more than {LATENCIES_MAX} different latencies");
+            };
+            room = left;
+            latencies.insert(point.name.clone(), recorded);
         }
     }
     Ok(latencies)

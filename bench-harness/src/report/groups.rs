@@ -1,5 +1,6 @@
 use super::folder::Folder;
-use super::measured::{FACETS, Load, Measured};
+use super::measured::{FACETS, Facet, Load, Measured};
+use super::text::grouped;
 use crate::summary::Spread;
 
 /// The repetitions of one setting under one load.
@@ -55,7 +56,7 @@ impl<'a> Variant<'a> {
     /// The folder's variants in the order in which they first occur.
     pub(crate) fn all(folder: &'a Folder) -> Vec<Self> {
         let variants = gather(&folder.points, |a, b| a.facets == b.facets);
-        let label = labeller(&folder.points);
+        let label = labeller(&folder.points, |_| true);
         let variant = |(colour, points): (usize, Vec<&'a Measured>)| {
             let first = points[0];
             let groups = gather(points, |a, b| a.load == b.load);
@@ -67,7 +68,8 @@ impl<'a> Variant<'a> {
                 })
                 .collect();
             groups.sort_by(|a, b| a.rank().total_cmp(&b.rank()));
-            Self { label: label(first), colour, groups }
+            let label = Some(label(first)).filter(|label| !label.is_empty());
+            Self { label: label.unwrap_or_else(|| format!("P = {}", first.pillars)), colour, groups }
         };
         variants.into_iter().enumerate().map(variant).collect()
     }
@@ -106,15 +108,19 @@ pub(crate) fn gather<T: Copy>(
     groups
 }
 
-/// Names a point by those facets in which the points differ; by its pillars where they don't.
-pub(crate) fn labeller(points: &[Measured]) -> impl Fn(&Measured) -> String + use<> {
+/// Names a point by those facets of a kind in which the points differ; by nothing where they don't.
+pub(crate) fn labeller(
+    points: &[Measured],
+    of_a_kind: impl Fn(&Facet) -> bool,
+) -> impl Fn(&Measured) -> String {
     let differs = |index: usize| points.iter().any(|point| point.facets[index] != points[0].facets[index]);
-    let told: Vec<usize> =
-        (0..FACETS.len()).filter(|&index| !FACETS[index].follows && differs(index)).collect();
+    let told: Vec<usize> = (0..FACETS.len())
+        .filter(|&index| of_a_kind(&FACETS[index]) && !FACETS[index].follows && differs(index))
+        .collect();
     move |point| {
         let words: Vec<String> =
             told.iter().filter_map(|&index| FACETS[index].say(&point.facets[index])).collect();
-        if words.is_empty() { format!("P = {}", point.pillars) } else { words.join(", ") }
+        words.join(", ")
     }
 }
 
@@ -123,7 +129,7 @@ impl Load {
     pub(crate) fn brief(&self) -> String {
         let offered = match self.model.as_str() {
             "closed" => format!("{}×{}", self.clients, self.outstanding),
-            model => format!("{} op/s, {model}", super::text::grouped(self.offered_ops_per_s, 0)),
+            model => format!("{} op/s, {model}", grouped(self.offered_ops_per_s, 0)),
         };
         match self.generators {
             0 | 1 => offered,
@@ -152,7 +158,7 @@ pub(crate) mod tests {
             scaling: Vec::new(),
             timeline: Vec::new(),
             phases: Vec::new(),
-            knees: Vec::new(),
+            knees: std::collections::BTreeSet::new(),
             latencies: std::collections::BTreeMap::new(),
             files: Vec::new(),
         }
@@ -184,7 +190,7 @@ pub(crate) mod tests {
     fn the_knee_is_where_it_is_said_to_be() {
         let heavy = old_row(1, 0, 9000.0, "").replace(",24,100,", ",24,400,").replace("96930a80", "11111111");
         let mut folder = folder(&[heavy, old_row(1, 0, 1000.0, "")]);
-        folder.knees = vec!["p1-96930a80-0".into()];
+        folder.knees.insert("p1-96930a80-0".into());
         let variants = Variant::all(&folder);
         let knee = variants[0].at_knee().expect("results");
         assert!(knee.knee && knee.first().throughput_ops_per_s < 2000.0);

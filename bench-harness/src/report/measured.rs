@@ -115,12 +115,16 @@ impl Facet {
     }
 }
 
+/// More points than any sweep measures.
+const POINTS_MAX: usize = 10_000;
+
 impl Measured {
     /// All rows of `points.csv`.
     ///
     /// # Errors
     /// What is malformed, with file, line and column.
     pub(crate) fn all(table: &CsvTable) -> anyhow::Result<Vec<Self>> {
+        table.at_most(POINTS_MAX)?;
         table.rows().map(Self::of).collect()
     }
 

@@ -79,12 +79,16 @@ impl Phase {
     }
 }
 
+/// More measurements than `pillar-scaling` makes.
+const PLAYED_MAX: usize = 10_000;
+
 impl Played {
     /// All rows of `scaling.csv`.
     ///
     /// # Errors
     /// What is malformed, with file, line and column.
     pub(crate) fn all(table: &CsvTable) -> anyhow::Result<Vec<Self>> {
+        table.at_most(PLAYED_MAX)?;
         let of = |row: Row<'_>| {
             Ok(Self {
                 threads: row.text("threads")?.to_owned(),

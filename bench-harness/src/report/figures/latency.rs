@@ -33,8 +33,9 @@ fn distribution(folder: &Folder, variant: &Variant<'_>) -> Option<Distribution> 
 fn merged(folder: &Folder, group: &Group<'_>) -> Option<Histogram<u64>> {
     // This kind grows to hold what is added.
     let mut all = Histogram::new(3).ok()?;
-    for one in group.results().filter_map(|point| folder.latencies.get(&point.name)) {
-        all.add(one).ok()?;
+    let recorded = group.results().filter_map(|point| folder.latencies.get(&point.name));
+    for (value, operations) in recorded.flatten() {
+        all.record_n(*value, *operations).ok()?;
     }
     (!all.is_empty()).then_some(all)
 }

@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
+
 use super::super::axis::Axis;
 use super::super::chart::{Bar, Body, COLOURS, Figure, Key};
 use super::super::folder::Folder;
 use super::super::groups::{Group, Variant};
+use super::super::tables::Phase;
 use super::super::text::quantity;
 use super::super::words;
 use super::{milliseconds, pages};
@@ -18,20 +21,29 @@ pub(super) fn figures(folder: &Folder, variants: &[Variant<'_>]) -> Vec<Figure> 
             phases.push(&phase.phase);
         }
     }
+    let mut by_name: BTreeMap<&str, Vec<&Phase>> = BTreeMap::new();
+    for phase in &folder.phases {
+        by_name.entry(&phase.name).or_default().push(phase);
+    }
     let bars: Vec<Bar> = variants
         .iter()
-        .flat_map(|variant| variant.groups.iter().filter_map(|group| bar(folder, &phases, variant, group)))
+        .flat_map(|variant| variant.groups.iter().filter_map(|group| bar(&by_name, &phases, variant, group)))
         .collect();
     pages("latency-phases", &bars, BARS).map(|(stem, bars)| figure(stem, folder, &phases, bars)).collect()
 }
 
 /// Medians of the repetitions' means.
-fn bar(folder: &Folder, phases: &[&str], variant: &Variant<'_>, group: &Group<'_>) -> Option<Bar> {
-    let names: Vec<&str> = group.results().map(|point| point.name.as_str()).collect();
+fn bar(
+    by_name: &BTreeMap<&str, Vec<&Phase>>,
+    phases: &[&str],
+    variant: &Variant<'_>,
+    group: &Group<'_>,
+) -> Option<Bar> {
+    let rows: Vec<&Phase> =
+        group.results().filter_map(|point| by_name.get(point.name.as_str())).flatten().copied().collect();
     let mean_ms = |phase: &str| {
-        let rows =
-            folder.phases.iter().filter(|row| row.phase == phase && names.contains(&row.name.as_str()));
-        let means: Vec<f64> = rows.map(|row| milliseconds(row.mean_us)).collect();
+        let means = rows.iter().filter(|row| row.phase == phase).map(|row| milliseconds(row.mean_us));
+        let means: Vec<f64> = means.collect();
         (!means.is_empty()).then(|| Spread::of(means).median)
     };
     let means = phases.iter().enumerate().filter_map(|(index, phase)| Some((index, *phase, mean_ms(phase)?)));

@@ -1,7 +1,7 @@
 use super::super::axis::Axis;
 use super::super::chart::{Body, COLOURS, Figure, Key, Mark, Panel, Shape, Stroke};
 use super::super::folder::Folder;
-use super::super::groups::{Group, Variant, gather};
+use super::super::groups::{Group, Variant, gather, labeller};
 use super::super::measured::{FACETS, Measured};
 use super::super::words;
 use super::{dots, line_key, marked_key, pages};
@@ -45,7 +45,7 @@ const QUANTITIES: [Quantity; 2] = [
 
 /// Throughput, and CPU time an operation, over the pillar count.
 pub(super) fn figures(folder: &Folder, variants: &[Variant<'_>]) -> Vec<Figure> {
-    let series = series(variants);
+    let series = series(folder, variants);
     let draw = |quantity: &'static Quantity| {
         pages(quantity.stem, &series, COLOURS)
             .map(|(stem, series)| figure(stem, quantity, folder, series))
@@ -54,7 +54,8 @@ pub(super) fn figures(folder: &Folder, variants: &[Variant<'_>]) -> Vec<Figure> 
     QUANTITIES.iter().flat_map(draw).collect()
 }
 
-fn series<'a>(variants: &[Variant<'a>]) -> Vec<Series<'a>> {
+fn series<'a>(folder: &Folder, variants: &[Variant<'a>]) -> Vec<Series<'a>> {
+    let label = labeller(&folder.points, |facet| facet.column != "pillars");
     let alike =
         |a: &Variant<'a>, b: &Variant<'a>| apart_from_pillars(a.first()).eq(apart_from_pillars(b.first()));
     let mut all: Vec<Series<'a>> = Vec::new();
@@ -63,11 +64,10 @@ fn series<'a>(variants: &[Variant<'a>]) -> Vec<Series<'a>> {
             variants.iter().filter_map(|variant| variant.best().or(variant.groups.last()).cloned()).collect();
         groups.sort_by_key(|group| group.first().pillars);
         if groups.windows(2).any(|pair| pair[0].first().pillars != pair[1].first().pillars) {
-            all.push(Series { label: label(&variants), colour: all.len(), groups });
+            let label = Some(label(variants[0].first())).filter(|label| !label.is_empty());
+            let label = label.unwrap_or_else(|| "measured".to_owned());
+            all.push(Series { label, colour: all.len(), groups });
         }
-    }
-    if let [only] = all.as_mut_slice() {
-        only.label = "measured".to_owned();
     }
     all
 }
@@ -75,16 +75,6 @@ fn series<'a>(variants: &[Variant<'a>]) -> Vec<Series<'a>> {
 fn apart_from_pillars(point: &Measured) -> impl Iterator<Item = &String> {
     let facets = FACETS.iter().zip(&point.facets);
     facets.filter(|(facet, _)| facet.column != "pillars" && !facet.follows).map(|(_, value)| value)
-}
-
-/// What is told of a variant but its pillars.
-fn label(variants: &[&Variant<'_>]) -> String {
-    let pillars = format!("P = {}", variants[0].first().pillars);
-    let label = variants[0].label.strip_prefix(&pillars).unwrap_or(&variants[0].label);
-    match label.trim_start_matches(", ") {
-        "" => words::setting(variants[0].first()),
-        told => told.to_owned(),
-    }
 }
 
 fn figure(stem: String, quantity: &'static Quantity, folder: &Folder, series: &[Series<'_>]) -> Figure {

@@ -152,7 +152,7 @@ fn a_knee_is_ringed_where_it_was_found() {
     let rows = [loaded(1, 0, 1000.0, 10, "2000,4000", ""), loaded(1, 0, 3000.0, 50, "9000,30000", "")];
     let mut folder = folder(&rows);
     folder.points[1].name = "at-the-knee".into();
-    folder.knees = vec!["at-the-knee".into()];
+    folder.knees.insert("at-the-knee".into());
     let text = drawn(&folder, "throughput-latency", Width::Wide);
     let document = Document::parse(&text).expect("well-formed");
     let knees = of_class(&document, "knee");
