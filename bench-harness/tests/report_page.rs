@@ -100,7 +100,12 @@ fn results(directory: &Path) {
                     "{name},{repeat},4,{pillars},ed25519,mac,merkle,64,100,8,{outstanding},100,{throughput},{p50},{},9,8,1,40,{marks}\n",
                     2 * p50
                 ));
-                for (phase, part) in [("to primary", 6), ("ordering", 2), ("execution", 9), ("reply", 5)] {
+                for (phase, part) in [
+                    ("on the way to the primary of its pillar or passed on by a backup", 6),
+                    ("ordering", 2),
+                    ("execution", 9),
+                    ("reply", 5),
+                ] {
                     phases.push_str(&format!("{name},{phase},{}\n", p50 / part));
                 }
                 latencies(&directory.join(format!("{name}.hlog")), u64::from(p50));
@@ -112,7 +117,11 @@ fn results(directory: &Path) {
     put("knees.csv", "name\np1-c8x10-0\n");
     let mut timeline = String::from("name,second,operations,throughput_ops_per_s,latency_us_p99,event\n");
     for second in 1..=10 {
-        let (operations, event) = if second == 5 { (0, "replica 0 killed") } else { (9000 + second, "") };
+        let (operations, event) = if second == 5 {
+            (0, "replica 0 (the primary of pillar 0) killed with SIGKILL for good and its port was taken")
+        } else {
+            (9000 + second, "")
+        };
         timeline.push_str(&format!("p2-c8x10-0,{second},{operations},{operations},2000,{event}\n"));
     }
     put("timeline.csv", &timeline);

@@ -412,3 +412,16 @@ fn text_width(text: &str, size: f64) -> f64 {
 fn lines(count: usize) -> f64 {
     count as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_only_where_there_is_no_room() {
+        let room = text_width("twelve chars", 10.0);
+        assert_eq!(fitted("twelve chars", 10.0, room), "twelve chars");
+        let cut = fitted("thirteen char", 10.0, room);
+        assert!(cut.ends_with('…') && text_width(&cut, 10.0) <= room, "{cut}");
+    }
+}

@@ -18,6 +18,8 @@ pub(crate) struct Row<'a> {
 
 /// More rows than any run writes.
 const ROWS_MAX: usize = 100_000;
+/// No field is nearly as long; figures repeat some of them.
+const FIELD_MAX: usize = 2_000;
 /// No quantity of a measurement comes near this.
 const NUMBER_MAX: f64 = 1e15;
 
@@ -33,10 +35,14 @@ impl CsvTable {
         let mut rows = Vec::new();
         for record in reader.records() {
             let record = record.with_context(|| file.to_owned())?;
+            let line = record.position().map_or(0, csv::Position::line);
             if rows.len() == ROWS_MAX {
                 bail!("{file}: more than {ROWS_MAX} rows");
             }
-            rows.push((record.position().map_or(0, csv::Position::line), record));
+            if record.iter().any(|field| field.len() > FIELD_MAX) {
+                bail!("{file}:{line}: a field of more than {FIELD_MAX} bytes");
+            }
+            rows.push((line, record));
         }
         Ok(Self { file: file.to_owned(), header, rows })
     }
@@ -172,6 +178,12 @@ mod tests {
             let table = table(&format!("name,b\n{stem},1\n"));
             assert_eq!(table.rows().next().expect("a row").stem("name").is_ok(), good, "{stem}");
         }
+    }
+
+    #[test]
+    fn a_field_that_is_no_label_is_refused_with_its_line() {
+        let error = CsvTable::parse("points.csv", &format!("a\n1\n{}\n", "x".repeat(2001)));
+        assert!(error.expect_err("refused").to_string().starts_with("points.csv:3: a field"));
     }
 
     #[test]

@@ -57,8 +57,10 @@ pub(crate) struct Manifest {
     environment: Value,
 }
 
-/// The largest file of a results folder that is read.
-const FILE_MAX: u64 = 64 << 20;
+/// The largest table or histogram that is read.
+const TABLE_MAX: u64 = 64 << 20;
+/// The largest other file.
+const TEXT_MAX: u64 = 1 << 20;
 
 /// Whether this directory is a results folder.
 pub(crate) fn is_results(directory: &Path) -> bool {
@@ -115,8 +117,12 @@ pub(crate) fn folder_name(directory: &Path) -> String {
     whole.file_name().map_or_else(|| whole.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
-/// A file's text; nothing when there is no such file.
+/// The text of a file that isn't a table; nothing when there is no such file.
 pub(crate) fn read(directory: &Path, name: &str) -> anyhow::Result<Option<String>> {
+    read_at_most(TEXT_MAX, directory, name)
+}
+
+fn read_at_most(bytes: u64, directory: &Path, name: &str) -> anyhow::Result<Option<String>> {
     let path = directory.join(name);
     let place = || path.display().to_string();
     let file = match File::open(&path) {
@@ -125,9 +131,9 @@ pub(crate) fn read(directory: &Path, name: &str) -> anyhow::Result<Option<String
         Err(error) => return Err(error).with_context(place),
     };
     let mut text = String::new();
-    file.take(FILE_MAX + 1).read_to_string(&mut text).with_context(place)?;
-    if u64::try_from(text.len()).unwrap_or(u64::MAX) > FILE_MAX {
-        bail!("{}: larger than {} MiB", place(), FILE_MAX >> 20);
+    file.take(bytes + 1).read_to_string(&mut text).with_context(place)?;
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > bytes {
+        bail!("{}: larger than {} MiB", place(), bytes >> 20);
     }
     Ok(Some(text))
 }
@@ -137,7 +143,7 @@ fn rows<T>(
     name: &str,
     all: fn(&CsvTable) -> anyhow::Result<Vec<T>>,
 ) -> anyhow::Result<Option<Vec<T>>> {
-    let Some(text) = read(directory, name)? else { return Ok(None) };
+    let Some(text) = read_at_most(TABLE_MAX, directory, name)? else { return Ok(None) };
     let file = directory.join(name).display().to_string();
     all(&CsvTable::parse(&file, &text)?).map(Some)
 }
@@ -154,7 +160,7 @@ fn latencies(directory: &Path, points: &[Measured]) -> anyhow::Result<BTreeMap<S
     let mut room = LATENCIES_MAX;
     for point in points.iter().filter(|point| point.is_result()) {
         let name = format!("{}.hlog", point.name);
-        if let Some(text) = read(directory, &name)? {
+        if let Some(text) = read_at_most(TABLE_MAX, directory, &name)? {
             let file = directory.join(&name).display().to_string();
             let recorded = parse_hlog(&file, &text)?;
             let Some(left) = room.checked_sub(recorded.len()) else {
