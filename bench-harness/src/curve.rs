@@ -24,6 +24,8 @@ pub struct Curve {
 /// One load of a curve: medians of its measurements without a mark, if there are any, else of all.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Loaded {
+    /// The first of its points.
+    pub name: String,
     /// Clients x outstanding, or operations a second.
     pub load: String,
     /// Operations a second.
@@ -93,6 +95,7 @@ impl Loaded {
         let used = if good.is_empty() { group } else { &good };
         let spread = |value: fn(&Point) -> f64| Spread::of(used.iter().map(|point| value(point)).collect());
         Self {
+            name: group[0].name.clone(),
             load: load(group[0]),
             throughput_ops_per_s: spread(|point| point.throughput_ops_per_s),
             latency_us_mean: spread(|point| point.latency_us.mean).median,

@@ -30,6 +30,8 @@ pub mod progress;
 pub mod reference;
 /// The replica process that is measured.
 pub mod replica;
+/// Figures and pages from results folders.
+pub mod report;
 /// One replica alone: what more pillars on more cores bring.
 pub mod scaling;
 /// Medians and spreads.

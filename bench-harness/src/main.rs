@@ -8,12 +8,12 @@ use clap::Parser as _;
 use hypostyle_bench::allocation::CountingAllocator;
 use hypostyle_bench::bench::{self, Before, Places, Report};
 use hypostyle_bench::cli::{
-    Cli, Command, CompareArgs, OutputArgs, RunArgs, ScalingArgs, SweepArgs, with_quick,
+    Cli, Command, CompareArgs, OutputArgs, ReportArgs, RunArgs, ScalingArgs, SweepArgs, with_quick,
 };
 use hypostyle_bench::error::exit_code;
 use hypostyle_bench::progress::Progress;
 use hypostyle_bench::table::table;
-use hypostyle_bench::{children, compare, demo, replica, scaling, sweep, worker};
+use hypostyle_bench::{children, compare, demo, replica, report, scaling, sweep, worker};
 use serde::Serialize;
 
 #[global_allocator]
@@ -45,6 +45,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Guard(arguments) => {
             children::become_guarded(arguments.parent, &arguments.program, &arguments.arguments)
         }
+        Command::Report(flags) => write_report(&flags),
     }
 }
 
@@ -59,6 +60,7 @@ fn measure(flags: &RunArgs, check: impl FnOnce(&Report) -> anyhow::Result<()>) -
     }
     if !report.points.is_empty() {
         say(&flags.output, &table(&report.points));
+        leave_page(&flags.output, &report.files);
     }
     finish(&flags.output, &report.files, &report)?;
     ended.map_or(Ok(()), Err)
@@ -74,6 +76,9 @@ fn sweep(flags: &SweepArgs) -> anyhow::Result<()> {
         report.report.error = ended.as_ref().map(|error| format!("{error:#}"));
     }
     say(output, &sweep::table(&report, flags.latency_limit));
+    if !report.report.points.is_empty() {
+        leave_page(output, &report.report.files);
+    }
     finish(output, &report.report.files, &report)?;
     ended.map_or(Ok(()), Err)
 }
@@ -82,6 +87,7 @@ fn scale(flags: &ScalingArgs) -> anyhow::Result<()> {
     let report = scaling::run(flags, &Places::of_this_program()?, &Progress::on_terminal())
         .inspect_err(|error| print_failure(&flags.output, error))?;
     say(&flags.output, &scaling::table(&report, flags));
+    leave_page(&flags.output, &report.files);
     finish(&flags.output, &report.files, &report)
 }
 
@@ -105,6 +111,14 @@ fn check_marks(flags: &RunArgs, report: &Report) -> anyhow::Result<()> {
     if flags.accept_marks { Ok(()) } else { report.check_marks() }
 }
 
+/// Figures and a page beside the tables; without them the tables are worth no less.
+fn leave_page(output: &OutputArgs, files: &Path) {
+    match report::write(files) {
+        Ok(_) => say(output, &format!("page: {}", files.join("report.html").display())),
+        Err(error) => eprintln!("no page: {error:#}"),
+    }
+}
+
 /// Says where the files are, and prints the object of `--json`.
 fn finish(output: &OutputArgs, files: &Path, report: &impl Serialize) -> anyhow::Result<()> {
     say(output, &format!("files: {}", files.display()));
@@ -114,6 +128,16 @@ fn finish(output: &OutputArgs, files: &Path, report: &impl Serialize) -> anyhow:
 fn print_object(output: &OutputArgs, object: &impl Serialize) -> anyhow::Result<()> {
     if output.json {
         println!("{}", serde_json::to_string(object)?);
+    }
+    Ok(())
+}
+
+fn write_report(flags: &ReportArgs) -> anyhow::Result<()> {
+    let written = report::run(flags)?;
+    if flags.json {
+        println!("{}", serde_json::to_string(&written)?);
+    } else {
+        written.files.iter().for_each(|file| println!("{}", file.display()));
     }
     Ok(())
 }

@@ -19,6 +19,12 @@ pub struct SweepReport {
     pub curves: Vec<Curve>,
 }
 
+/// A row of `knees.csv`, for figures: a point of a curve's knee.
+#[derive(Serialize)]
+struct Knee<'a> {
+    name: &'a str,
+}
+
 /// Measures every combination of the lists, interleaved, and goes on where an earlier call in the same directory was
 /// interrupted. The second value is why it ended early, if it did.
 ///
@@ -36,6 +42,8 @@ pub fn run(
     }
     let (report, ended) = bench::run(&flags.run, Before::Continued, places, progress)?;
     let curves = curves(&report.points, flags.latency_limit);
+    let knees = curves.iter().filter_map(|curve| Some(Knee { name: &curve.loads[curve.knee?].name }));
+    places.files(&flags.run.output)?.write_rows("knees.csv", &knees.collect::<Vec<_>>())?;
     Ok((SweepReport { report, curves }, ended))
 }
 

@@ -6,11 +6,13 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 mod compare;
+mod report;
 mod run;
 mod scaling;
 mod sweep;
 
 pub use compare::{CompareArgs, FailIf, Gate, PeerArg};
+pub use report::ReportArgs;
 pub use run::{Arrivals, Assign, Auto, ClientAuth, Executor, Leaders, Mix, Replies, RunArgs};
 pub use scaling::ScalingArgs;
 pub use sweep::{LatencyLimit, Percentile, SweepArgs, with_quick};
@@ -39,6 +41,8 @@ pub enum Command {
     Compare(Box<CompareArgs>),
     /// Generates load for `run --worker` on another machine, until it is killed.
     Worker(WorkerArgs),
+    /// Makes figures, a page and a summary from results folders, or the index of all results.
+    Report(ReportArgs),
     /// A replica for measuring; started by `run` and `demo`.
     #[command(hide = true)]
     Replica(ReplicaArgs),
