@@ -75,7 +75,11 @@ fn scale(flags: &ScalingArgs) -> anyhow::Result<()> {
 }
 
 fn write_report(flags: &ReportArgs) -> anyhow::Result<()> {
-    let written = report::run(flags)?;
+    let written = report::run(flags).inspect_err(|error| {
+        if flags.json {
+            println!("{}", serde_json::json!({ "files": [], "error": format!("{error:#}") }));
+        }
+    })?;
     if flags.json {
         println!("{}", serde_json::to_string(&written)?);
     } else {
