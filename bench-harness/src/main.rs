@@ -133,7 +133,11 @@ fn print_object(output: &OutputArgs, object: &impl Serialize) -> anyhow::Result<
 }
 
 fn write_report(flags: &ReportArgs) -> anyhow::Result<()> {
-    let written = report::run(flags)?;
+    let written = report::run(flags).inspect_err(|error| {
+        if flags.json {
+            println!("{}", serde_json::json!({ "files": [], "error": format!("{error:#}") }));
+        }
+    })?;
     if flags.json {
         println!("{}", serde_json::to_string(&written)?);
     } else {

@@ -6,6 +6,7 @@ use super::chart::Width;
 use super::figures::{self, way, ways};
 use super::folder::Folder;
 use super::groups::{Group, Variant};
+use super::tables::Played;
 use super::text::{grouped, quantity, quoted};
 use super::words;
 use crate::summary::Spread;
@@ -142,7 +143,7 @@ pub(crate) fn began(unix_s: u64) -> String {
         return "at an unknown time".to_owned();
     }
     let text = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(unix_s)).to_string();
-    format!("{} UTC", text.replace('T', " ").trim_end_matches('Z').trim_end_matches(":00"))
+    format!("{} UTC", text.replace('T', " ").trim_end_matches('Z'))
 }
 
 fn of_points(variants: &[Variant<'_>]) -> Vec<Headline> {
@@ -168,7 +169,10 @@ fn of_points(variants: &[Variant<'_>]) -> Vec<Headline> {
                 quantity(p50(best) / 1e3),
                 quantity(median(best, |point| point.latency_us_p99) / 1e3)
             ),
-            note: "from sending to f+1 valid matching replies".into(),
+            note: match best.first().load.model.as_str() {
+                "closed" => "from sending to f+1 valid matching replies".into(),
+                _ => "from the intended time of sending to f+1 valid matching replies".into(),
+            },
         },
         Headline {
             label: "cost of an operation there".into(),
@@ -191,14 +195,13 @@ fn of_points(variants: &[Variant<'_>]) -> Vec<Headline> {
 
 fn of_scaling(folder: &Folder) -> Vec<Headline> {
     let ways = ways(&folder.scaling);
-    let median = |rows: &[&super::tables::Played]| {
-        Spread::of(rows.iter().map(|one| one.throughput_ops_per_s).collect()).median
-    };
+    let median =
+        |rows: &[&Played]| Spread::of(rows.iter().map(|one| one.throughput_ops_per_s).collect()).median;
     let best = ways.iter().max_by(|a, b| median(a).total_cmp(&median(b)));
     best.map(|best| Headline {
         label: "one replica alone, best".into(),
         value: format!("{} op/s", grouped(median(best), 0)),
-        note: format!("{}: {:.2} times {}", way(best[0]), median(best) / median(&ways[0]), way(ways[0][0])),
+        note: way(best[0]),
     })
     .into_iter()
     .collect()
@@ -250,11 +253,10 @@ fn points_row(variant: &Variant<'_>, group: &Group<'_>) -> Vec<Cell> {
 pub(crate) fn scaling_table(folder: &Folder) -> Table {
     let header = ["one replica alone", "op/s", "over the first", "CPU-ns/op", "results"];
     let ways = ways(&folder.scaling);
-    let spread = |rows: &[&super::tables::Played], value: fn(&super::tables::Played) -> f64| {
-        Spread::of(rows.iter().map(|one| value(one)).collect())
-    };
+    let spread =
+        |rows: &[&Played], value: fn(&Played) -> f64| Spread::of(rows.iter().map(|one| value(one)).collect());
     let base = ways.first().map_or(0.0, |first| spread(first, |one| one.throughput_ops_per_s).median);
-    let row = |rows: &Vec<&super::tables::Played>| {
+    let row = |rows: &Vec<&Played>| {
         let throughput = spread(rows, |one| one.throughput_ops_per_s);
         vec![
             way(rows[0]).into(),
@@ -350,6 +352,7 @@ mod tests {
     #[test]
     fn moments_are_told_as_days() {
         assert_eq!(began(1_795_288_365), "2026-11-21 19:12:45 UTC");
+        assert_eq!(began(1_767_268_800), "2026-01-01 12:00:00 UTC");
         assert_eq!((began(0), began(u64::MAX)), ("at an unknown time".into(), "at an unknown time".into()));
     }
 }

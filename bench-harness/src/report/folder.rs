@@ -74,7 +74,6 @@ impl Folder {
     /// When it is no results folder, or one of its files is malformed.
     pub(crate) fn read(directory: &Path) -> anyhow::Result<Self> {
         let place = directory.display();
-        let files = names(directory).with_context(|| place.to_string())?;
         let Some(manifest) = read(directory, "manifest.json")? else {
             return usage(format!(
                 "{place}: no manifest.json; name a folder that hypostyle-bench has written"
@@ -105,8 +104,8 @@ impl Folder {
             timeline: rows(directory, "timeline.csv", Interval::all)?.unwrap_or_default(),
             phases: rows(directory, "phases.csv", Phase::all)?.unwrap_or_default(),
             knees: rows(directory, "knees.csv", knees)?.unwrap_or_default().into_iter().collect(),
+            files: names(directory).with_context(|| place.to_string())?,
             manifest,
-            files,
         })
     }
 }
@@ -242,7 +241,8 @@ pub(crate) mod tests {
         let error = Folder::read(directory.path()).expect_err("refused").to_string();
         assert!(error.contains("digests differ"), "{error}");
         let error = Folder::read(&directory.path().join("missing")).expect_err("refused");
-        assert!(format!("{error:#}").contains("missing"), "{error:#}");
+        assert!(error.to_string().contains("missing"), "{error}");
+        assert_eq!(exit_code(&error), 2);
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(crate) fn summary(facts: &Facts) -> String {
     for (index, (name, value)) in facts.environment.iter().enumerate() {
         let _ = write!(out, "{} {} {}", if index == 0 { "" } else { ";" }, plain(name), plain(value));
     }
-    let _ = write!(out, ".\n\n```sh\n{}\n```\n", facts.command.join(" ").replace(['\n', '\r'], " "));
+    let _ = write!(out, ".\n\n```sh\n{}\n```\n", facts.command.join(" "));
     out
 }
 

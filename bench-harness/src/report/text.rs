@@ -40,19 +40,19 @@ pub(crate) fn tick(value: f64) -> String {
     format!("{}{unit}", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// A word of a command as a POSIX shell takes it.
+/// A word of a command as a POSIX shell takes it, on one line.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@%+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
     }
-    format!("'{}'", word.replace('\'', "'\\''"))
+    format!("'{}'", word.replace(['\n', '\r'], " ").replace('\'', "'\\''"))
 }
 
-/// A command on one line, whatever its words hold.
+/// A command on one line.
 pub(crate) fn command_line(words: &[String]) -> String {
     let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
-    words.join(" ").replace(['\n', '\r'], " ")
+    words.join(" ")
 }
 
 /// Text broken into lines of at most so many characters, at blanks where there are any.

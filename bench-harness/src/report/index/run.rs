@@ -25,6 +25,8 @@ pub(crate) struct Run {
 struct Part {
     /// Its address from the index.
     address: String,
+    /// Whether it is the run's own folder, and its notes those of the run.
+    alone: bool,
     notes: Notes,
     folder: Folder,
     /// Figures that lie in it: their files and titles.
@@ -38,11 +40,10 @@ impl Run {
     pub(crate) fn read(directory: &Path, parts: &[PathBuf]) -> anyhow::Result<Self> {
         let name = folder_name(directory);
         let part = |path: &PathBuf| {
-            let address = match path == directory {
-                true => encoded(&name),
-                false => format!("{}/{}", encoded(&name), encoded(&folder_name(path))),
-            };
-            Part::read(path, address)
+            let alone = path == directory;
+            let run = encoded(&name);
+            let address = if alone { run } else { format!("{run}/{}", encoded(&folder_name(path))) };
+            Part::read(path, address, alone)
         };
         let mut parts = parts.iter().map(part).collect::<anyhow::Result<Vec<_>>>()?;
         parts.sort_by_key(|part| part.notes.front.order);
@@ -71,8 +72,7 @@ impl Run {
                 let title = part.notes.title.as_deref().unwrap_or(&part.folder.name);
                 let _ = write!(out, "\n{}:\n\n{}", plain(title), table(&ways));
             }
-            // Those of a run that is its own part were said above.
-            if part.address.contains('/') && !part.notes.text.is_empty() {
+            if !part.alone && !part.notes.text.is_empty() {
                 let _ = write!(out, "\n{}\n", part.notes.text);
             }
         }
@@ -130,12 +130,13 @@ impl Run {
 }
 
 impl Part {
-    fn read(directory: &Path, address: String) -> anyhow::Result<Self> {
+    fn read(directory: &Path, address: String, alone: bool) -> anyhow::Result<Self> {
         let folder = Folder::read(directory)?;
         let figures =
             figures::all(&folder).into_iter().map(|figure| (format!("{}.svg", figure.stem), figure.title));
         Ok(Self {
             address,
+            alone,
             notes: Notes::of(directory)?,
             figures: figures.filter(|(file, _)| directory.join(file).is_file()).collect(),
             has_page: directory.join("report.html").is_file(),
@@ -159,7 +160,7 @@ impl Part {
     }
 
     fn name(&self, group: &Group<'_>) -> String {
-        let own = self.notes.title.as_ref().filter(|_| self.address.contains('/'));
+        let own = self.notes.title.as_ref().filter(|_| !self.alone);
         own.cloned().unwrap_or_else(|| {
             let point = group.first();
             format!("{}, {}, batch {}", words::setting(point), point.load.brief(), point.facet("batch_max"))
