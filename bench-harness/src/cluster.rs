@@ -80,7 +80,15 @@ impl Cluster {
     /// # Errors
     /// When one has ended or doesn't answer.
     pub(crate) fn statuses(&self) -> anyhow::Result<Vec<ReplicaStatus>> {
-        self.replicas.iter().enumerate().map(|(id, replica)| replica.status(id)).collect()
+        (0..self.replicas.len()).map(|id| self.status(id)).collect()
+    }
+
+    /// What one replica tells of itself.
+    ///
+    /// # Errors
+    /// When it has ended or doesn't answer.
+    pub(crate) fn status(&self, id: usize) -> anyhow::Result<ReplicaStatus> {
+        self.replicas[id].status(id)
     }
 
     fn try_start(program: &Path, setting: &Setting, keys: &Keys, scratch: &Path) -> anyhow::Result<Self> {

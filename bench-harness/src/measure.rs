@@ -14,7 +14,7 @@ use crate::latency::Latencies;
 use crate::load::{Milestone, Outcome};
 use crate::point::Point;
 use crate::presign::Presigned;
-use crate::proc_fs::peak_rss;
+use crate::proc_fs::{peak_rss, threads_cpu_ns};
 use crate::reference::{Gauge, Reference};
 use crate::setting::Setting;
 use crate::status;
@@ -112,7 +112,11 @@ fn load(cluster: &Cluster, task: Task<'_>) -> anyhow::Result<(Outcome, Vec<Count
 }
 
 fn counters(cluster: &Cluster) -> anyhow::Result<Vec<Counters>> {
-    Ok(cluster.statuses()?.iter().map(status::counters).collect())
+    let read = |(id, pid)| {
+        let counters = status::counters(&cluster.status(id)?);
+        Ok(Counters { threads: threads_cpu_ns(pid)?, ..counters })
+    };
+    cluster.pids().into_iter().enumerate().map(read).collect()
 }
 
 /// Waits until every replica has executed what was acknowledged and shows the same state.

@@ -104,6 +104,9 @@ pub struct Point {
     pub syscalls_per_op: f64,
     /// Heap allocations of all replicas per operation.
     pub allocations_per_op: f64,
+    /// CPU time of a replica's threads per operation, raw.
+    #[serde(default)]
+    pub threads_cpu_per_op: ThreadCosts,
     /// View changes from the start of the replicas on: the highest view reached, summed over the pillars.
     pub view_changes: u64,
     /// Whether all replicas ended in the same state. Always true: else there is no point.
@@ -120,6 +123,21 @@ pub struct Point {
     pub generator_core_share: f64,
     /// Why this is no result to be quoted, if so: a bottleneck in the generator, a noisy machine.
     pub marks: Vec<String>,
+}
+
+/// CPU time of a replica's threads per operation that it executed, user and kernel, µs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ThreadCosts {
+    /// The busiest worker of any replica.
+    pub busiest_worker_us: f64,
+    /// All workers of a replica; this and what follows is the mean over the replicas.
+    pub workers_us: f64,
+    /// The executor's thread; 0 where the first worker does its work.
+    pub executor_us: f64,
+    /// All threads that verify and sign.
+    pub crypto_us: f64,
+    /// All others.
+    pub others_us: f64,
 }
 
 impl Point {
@@ -246,6 +264,7 @@ pub(crate) mod tests {
             verifications_per_op: 4.2,
             syscalls_per_op: 0.5,
             allocations_per_op: 0.25,
+            threads_cpu_per_op: ThreadCosts { busiest_worker_us: 21.0, ..ThreadCosts::default() },
             view_changes: 0,
             state_digests_agree: true,
             state_digest: "11".repeat(32),
