@@ -18,6 +18,8 @@ pub mod error;
 pub mod latency;
 /// One measurement's figures.
 pub mod point;
+/// Settings that `hypostyle-tune` found.
+pub mod profile;
 /// Progress on a terminal.
 pub mod progress;
 pub mod reference;
@@ -29,6 +31,8 @@ pub mod scaling;
 pub mod summary;
 /// Figures for a person.
 pub mod table;
+/// One measurement after another, for who decides on the next by the last.
+pub mod trials;
 
 mod agreement;
 mod cluster;

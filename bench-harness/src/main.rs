@@ -3,20 +3,22 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use hypostyle_bench::allocation::CountingAllocator;
 use hypostyle_bench::bench::{self, Places, Report};
 use hypostyle_bench::cli::{Cli, Command, OutputArgs, RunArgs, ScalingArgs};
 use hypostyle_bench::error::exit_code;
 use hypostyle_bench::progress::Progress;
 use hypostyle_bench::table::table;
-use hypostyle_bench::{children, demo, replica, scaling};
+use hypostyle_bench::{children, demo, profile, replica, scaling};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
-    match dispatch(Cli::parse().command) {
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match dispatch(cli.command, &matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hypostyle-bench: {error:#}");
@@ -25,10 +27,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Command) -> anyhow::Result<()> {
+fn dispatch(command: Command, matches: &ArgMatches) -> anyhow::Result<()> {
     match command {
         Command::Replica(arguments) => replica::run(&arguments),
-        Command::Run(flags) => measure(&flags, |_| Ok(())),
+        Command::Run(mut flags) => {
+            let given = matches.subcommand_matches("run").expect("it is run's");
+            profile::take_over(&mut flags, given).inspect_err(|error| print_failure(&flags.output, error))?;
+            measure(&flags, |_| Ok(()))
+        }
         Command::Demo(arguments) => {
             let flags = demo::flags(&arguments);
             say(&flags.output, &format!("Demo: the same as {}\n", demo::command()));

@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -89,6 +90,9 @@ pub struct RunArgs {
     /// Measurements of each setting.
     #[arg(long, default_value_t = 1)]
     pub repeat: u32,
+    /// A profile that `hypostyle-tune` wrote: its workload and settings, where no flag beside it says otherwise.
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
     /// What to print and where to leave files.
     #[command(flatten)]
     pub output: OutputArgs,
