@@ -1,2 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+pub mod search;
+/// The candidates.
+pub mod settings;
