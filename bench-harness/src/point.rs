@@ -5,7 +5,7 @@ use crate::reference::Reference;
 
 /// One measurement: what was run, under which load, and what it showed. The names of its fields are those of
 /// `--json` and of the columns of `points.csv`; the unit stands last.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// 0 for the first measurement of its setting.
     pub repeat: u32,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub const TABLE: Reference = Reference { rsa_verify_us: 13.3, sha256_4k_us: 2.2, loopback_us: 1.78 };
 
 /// CPU time of the reference's parts, µs each.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reference {
     /// One RSA-2048 verification with a parsed key.
     pub rsa_verify_us: f64,
