@@ -9,7 +9,8 @@
 //! - cores are alike: no caches, memory or clock rates that suffer from their neighbours, no second thread a core;
 //! - the network carries everything.
 //!
-//! It knows nothing of latency. Verifying and signing on crypto threads costs what it costs on a worker.
+//! It knows nothing of latency. RSA on crypto threads costs what it costs on a worker; with other suites no placement has
+//! such threads.
 
 use serde::Serialize;
 
@@ -32,6 +33,9 @@ pub struct Costs {
     pub generator_us: f64,
     /// Share of the cores that could be used: what was busy where it was calibrated.
     pub usable: f64,
+    /// Whether crypto threads are worth what handing work to them costs: with RSA. An Ed25519 signature was measured to
+    /// cost two to three times as much on them.
+    pub crypto_threads_pay: bool,
 }
 
 /// Threads and cores of replicas.
@@ -107,7 +111,8 @@ impl Costs {
         let mut best: Option<(Deployment, Prediction)> = None;
         for workers in 1..=pillars.min(cores).max(1) {
             for executor_thread in [false, true] {
-                for crypto_threads in 0..=cores.saturating_sub(workers + u32::from(executor_thread)) {
+                let spare = cores.saturating_sub(workers + u32::from(executor_thread));
+                for crypto_threads in 0..=if self.crypto_threads_pay { spare } else { 0 } {
                     let on =
                         Deployment { cores, replicas, pillars, workers, executor_thread, crypto_threads };
                     let prediction = self.predict(on);

@@ -186,12 +186,12 @@ impl Report {
                     ratio(|m| m.replica_cpu_us_per_op.median),
                 )
             }
-            Reason::NothingBetter => "the default is kept: nothing measured better twice".to_owned(),
+            Reason::NothingBetter => "the default is kept: nothing beside it was better".to_owned(),
             Reason::WorseInFinal => {
                 "the default is kept: what seemed better measured worse, in turn with it".to_owned()
             }
-            Reason::NoFinal => {
-                "the default is kept: no time was left to measure the other in turn with it".to_owned()
+            Reason::NoTime => {
+                "the default is kept: no time was left to measure another in turn with it".to_owned()
             }
         }
     }

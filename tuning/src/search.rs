@@ -57,8 +57,8 @@ pub enum Reason {
     NothingBetter,
     /// The default: what seemed better measured worse in the final.
     WorseInFinal,
-    /// The default: no time was left for a final.
-    NoFinal,
+    /// The default: no time was left to measure another in turn with it.
+    NoTime,
 }
 
 /// The search's state.
@@ -79,6 +79,8 @@ pub struct Search {
     idle_axes: usize,
     /// What a trial is believed to take before one was made.
     guess: Duration,
+    /// The time that was left at the beginning.
+    whole: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +112,7 @@ impl Search {
             axis,
             idle_axes: 0,
             guess,
+            whole: None,
         };
         search.queue = search.heat();
         search
@@ -118,6 +121,7 @@ impl Search {
     /// What to measure next, when so much time is left; `None`: the search is over. Ask again after
     /// [`record`](Self::record).
     pub fn next(&mut self, left: Duration) -> Option<Settings> {
+        let whole = *self.whole.get_or_insert(left);
         loop {
             if self.queue.is_empty() {
                 self.conclude();
@@ -128,7 +132,7 @@ impl Search {
                 // A pair is begun when there is time for both.
                 Stage::Final if next != self.default || left >= self.pair() => return Some(next),
                 Stage::Final => self.stage = Stage::Done,
-                _ if self.trials.is_empty() || left >= self.cost(next) + PAIRS_KEPT * self.pair() => {
+                _ if self.trials.is_empty() || left >= self.cost(next) + self.kept(whole) => {
                     return Some(next);
                 }
                 _ => {
@@ -167,13 +171,15 @@ impl Search {
     pub fn verdict(&self) -> Verdict {
         let keep = |reason| Verdict { chosen: self.default, reason };
         if self.incumbent == self.default {
-            return keep(Reason::NothingBetter);
+            let alone = self.trials.iter().all(|trial| trial.settings == self.default);
+            let searched = self.space.axes.is_empty() || !alone;
+            return keep(if searched { Reason::NothingBetter } else { Reason::NoTime });
         }
         let finals = self.finals();
         let scores = |settings| finals.iter().filter(move |trial| trial.settings == settings);
         let pairs = scores(self.default).count().min(scores(self.incumbent).count());
         if pairs == 0 {
-            return keep(Reason::NoFinal);
+            return keep(Reason::NoTime);
         }
         let median = |settings| median(scores(settings).take(pairs).map(|trial| trial.score));
         if median(self.incumbent) >= median(self.default) && median(self.incumbent).is_finite() {
@@ -275,6 +281,12 @@ impl Search {
         let any = self.trials.iter().map(|trial| trial.took).max();
         let seen = own.or(any).unwrap_or(self.guess);
         seen + seen / 4
+    }
+
+    /// The time kept for the final: half of the whole at most, but a pair.
+    fn kept(&self, whole: Duration) -> Duration {
+        let pair = self.pair();
+        (PAIRS_KEPT * pair).min(whole / 2).max(pair)
     }
 
     fn pair(&self) -> Duration {

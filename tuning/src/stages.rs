@@ -121,7 +121,7 @@ impl Bottleneck {
                 fullest.0 * 100.0
             ),
             Stage::Generator => format!("the generator: {} was {:.0} % busy", fullest.2, fullest.0 * 100.0),
-            _ => format!("{}: {} busy to {:.0} %", stage.name(), fullest.2, fullest.0 * 100.0),
+            _ => format!("{}: {} busy to {:.0} %", stage.name(), fullest.2, fullest.0.min(1.0) * 100.0),
         };
         let others = point.others_cpu_share + point.steal_share;
         if others > 0.05 {

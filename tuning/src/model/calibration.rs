@@ -153,6 +153,7 @@ fn isolated(rows: &[Played], suite: Suite, crypto: SuiteCost) -> Result<Calibrat
         hand_off_us: (apart_us - inline_us).max(0.0),
         generator_us: 0.0,
         usable: 1.0,
+        crypto_threads_pay: pays(suite),
     };
     let one = Deployment {
         cores: 1,
@@ -212,6 +213,7 @@ fn whole(rows: &[Row], suite: Suite, crypto: SuiteCost, cores: u32) -> Result<Ca
         hand_off_us: 0.0,
         generator_us,
         usable: usable.min(1.0),
+        crypto_threads_pay: pays(suite),
     };
     let checks = groups.iter().enumerate().filter_map(|(index, group)| {
         let on = Deployment {
@@ -246,6 +248,10 @@ impl Row {
 
 fn check(costs: &Costs, on: Deployment, measured_ops_per_s: f64, fitted: bool) -> Check {
     Check { on, measured_ops_per_s, predicted_ops_per_s: costs.predict(on).ops_per_s, fitted }
+}
+
+fn pays(suite: Suite) -> bool {
+    matches!(suite, Suite::Rsa2048 | Suite::Rsa3072 | Suite::Rsa4096)
 }
 
 /// Of what is a figure at all.

@@ -100,7 +100,8 @@ fn scenarios(calibration: &Calibration) -> Vec<(Costs, u32)> {
 /// The same for a person.
 #[must_use]
 pub fn text(calibration: &Calibration, rows: &[Row]) -> String {
-    let Costs { worker_us, crypto_us, executor_us, hand_off_us, generator_us, usable } = calibration.costs;
+    let Costs { worker_us, crypto_us, executor_us, hand_off_us, generator_us, usable, .. } =
+        calibration.costs;
     let mut out = format!(
         "{}, predicted from {}: CPU-µs an operation and replica: worker {worker_us:.3}, verify and sign {crypto_us:.3}, \
          executor {executor_us:.3}, hand-off to its thread {hand_off_us:.3}",
@@ -191,6 +192,7 @@ pub(crate) mod tests {
                 hand_off_us: 0.05,
                 generator_us: 0.3,
                 usable: 0.9,
+                crypto_threads_pay: true,
             },
             replicas,
             checks: vec![Check {

@@ -10,6 +10,7 @@ const COSTS: Costs = Costs {
     hand_off_us: 0.5,
     generator_us: 0.0,
     usable: 1.0,
+    crypto_threads_pay: true,
 };
 
 const ALONE: Deployment =
@@ -64,6 +65,8 @@ fn the_best_placement_uses_no_thread_for_nothing() {
     assert_eq!((on.workers, on.executor_thread, prediction.bound), (2, true, Bound::Cores));
     let free = Costs { crypto_us: 0.0, ..COSTS };
     assert_eq!(free.best(64, 1, 4).0.crypto_threads, 0);
+    let dear = Costs { crypto_threads_pay: false, ..COSTS };
+    assert_eq!(dear.best(64, 1, 4).0.crypto_threads, 0);
     let serial = Costs { executor_us: 2.0, ..COSTS };
     let (on, prediction) = serial.best(64, 1, 16);
     assert_eq!((prediction.bound, on.executor_thread), (Bound::Executor, true), "{on}");
@@ -79,6 +82,7 @@ fn costs() -> impl Strategy<Value = Costs> {
             hand_off_us,
             generator_us,
             usable,
+            crypto_threads_pay: true,
         },
     )
 }

@@ -132,6 +132,16 @@ fn it_ends_within_any_budget() {
 }
 
 #[test]
+fn a_short_budget_still_looks_and_compares() {
+    let mut fake = Fake::new(hill, 0.0, 1);
+    fake.budget = Duration::from_secs(20);
+    let search = fake.drive(small());
+    assert_eq!(search.verdict().reason, Reason::NoWorse);
+    fake = Fake { budget: Duration::from_secs(4), ..Fake::new(hill, 0.0, 1) };
+    assert_eq!(fake.drive(small()).verdict().reason, Reason::NoTime);
+}
+
+#[test]
 fn settings_that_do_not_run_lose() {
     let surface: fn(Settings) -> Option<f64> =
         |settings| if settings.pillars > 1 { None } else { hill(settings) };
@@ -142,13 +152,13 @@ fn settings_that_do_not_run_lose() {
 #[test]
 fn an_interrupted_search_says_what_it_has() {
     let mut search = Search::new(small(), DEFAULT, Duration::from_secs(1));
-    assert_eq!(search.verdict().reason, Reason::NothingBetter);
+    assert_eq!(search.verdict().reason, Reason::NoTime);
     let (long, took) = (Duration::from_secs(1000), Duration::from_secs(1));
     while let Some(settings) = search.next(long) {
         search.record(hill(settings), took);
         match search.finals().len() {
             0 => assert_eq!(search.verdict().chosen, DEFAULT),
-            1 => assert_eq!(search.verdict().reason, Reason::NoFinal),
+            1 => assert_eq!(search.verdict().reason, Reason::NoTime),
             _ => assert_eq!(search.verdict().reason, Reason::NoWorse),
         }
     }
