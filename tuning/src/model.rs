@@ -109,7 +109,7 @@ impl Costs {
     #[must_use]
     pub fn best(&self, cores: u32, replicas: u32, pillars: u32) -> (Deployment, Prediction) {
         let mut best: Option<(Deployment, Prediction)> = None;
-        for workers in 1..=pillars.min(cores).max(1) {
+        for workers in 1..=pillars.max(1) {
             for executor_thread in [false, true] {
                 let spare = cores.saturating_sub(workers + u32::from(executor_thread));
                 for crypto_threads in 0..=if self.crypto_threads_pay { spare } else { 0 } {

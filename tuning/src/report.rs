@@ -10,7 +10,7 @@ use hypostyle_bench::reference::SuiteCost;
 use hypostyle_bench::summary::Spread;
 use serde::Serialize;
 
-use crate::search::{Part, Reason, Search, Trial};
+use crate::search::{Reason, Search, Trial};
 use crate::settings::Settings;
 use crate::stages::Bottleneck;
 
@@ -79,15 +79,8 @@ impl Measurement {
         settings: Settings,
         place: &Circumstances<'_>,
     ) -> Option<Self> {
-        let of = |part: Option<Part>| {
-            let trials = search.trials().iter().zip(measured);
-            let own = trials.filter(move |(trial, _)| {
-                trial.settings == settings && part.is_none_or(|part| trial.part == part)
-            });
-            own.filter_map(|(_, point)| point.as_ref()).collect::<Vec<&Point>>()
-        };
-        let finals = of(Some(Part::Final));
-        let mut points = if finals.is_empty() { of(None) } else { finals };
+        let mut points: Vec<&Point> =
+            search.counted(settings).filter_map(|index| measured.get(index)?.as_ref()).collect();
         points.sort_by(|a, b| a.throughput_ops_per_s.total_cmp(&b.throughput_ops_per_s));
         let middle = points.get(points.len() / 2)?;
         let spread = |value: fn(&Point) -> f64| Spread::of(points.iter().map(|point| value(point)).collect());
@@ -247,6 +240,8 @@ fn whole(value: f64) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use crate::search::Part;
 
     use super::*;
     use crate::settings::tests::{DEFAULT, small};

@@ -166,7 +166,7 @@ impl Search {
         self.default
     }
 
-    /// What the search has come to so far. Pairs of the final count when both were measured.
+    /// What the search has come to so far.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         let keep = |reason| Verdict { chosen: self.default, reason };
@@ -175,21 +175,33 @@ impl Search {
             let searched = self.space.axes.is_empty() || !alone;
             return keep(if searched { Reason::NothingBetter } else { Reason::NoTime });
         }
-        let finals = self.finals();
-        let scores = |settings| finals.iter().filter(move |trial| trial.settings == settings);
-        let pairs = scores(self.default).count().min(scores(self.incumbent).count());
-        if pairs == 0 {
+        if self.pairs() == 0 {
             return keep(Reason::NoTime);
         }
-        let median = |settings| median(scores(settings).take(pairs).map(|trial| trial.score));
+        let median = |settings| median(self.counted(settings).map(|index| self.trials[index].score));
         if median(self.incumbent) >= median(self.default) && median(self.incumbent).is_finite() {
             return Verdict { chosen: self.incumbent, reason: Reason::NoWorse };
         }
         keep(Reason::WorseInFinal)
     }
 
-    fn finals(&self) -> Vec<Trial> {
-        self.trials.iter().copied().filter(|trial| trial.part == Part::Final).collect()
+    /// The trials of these settings that say what they are worth: those of the final's whole pairs; without any pair, all.
+    pub fn counted(&self, settings: Settings) -> impl Iterator<Item = usize> {
+        let pairs = self.pairs();
+        let counts =
+            move |trial: &Trial| trial.settings == settings && (pairs == 0 || trial.part == Part::Final);
+        let indices =
+            self.trials.iter().enumerate().filter(move |(_, trial)| counts(trial)).map(|(index, _)| index);
+        indices.take(if pairs == 0 { usize::MAX } else { pairs })
+    }
+
+    /// Pairs of the final of which both were measured.
+    fn pairs(&self) -> usize {
+        self.finals() / 2
+    }
+
+    fn finals(&self) -> usize {
+        self.trials.iter().filter(|trial| trial.part == Part::Final).count()
     }
 
     /// The incumbent and what is new beside it; only the incumbent: nothing is.
@@ -224,13 +236,10 @@ impl Search {
                 }
                 self.turn(won);
             }
-            Stage::Final => {
-                let pairs = self.finals().len() / 2;
-                match pairs < PAIRS_MAX {
-                    true => self.queue = vec![self.default, self.incumbent],
-                    false => self.stage = Stage::Done,
-                }
-            }
+            Stage::Final => match self.pairs() < PAIRS_MAX {
+                true => self.queue = vec![self.default, self.incumbent],
+                false => self.stage = Stage::Done,
+            },
             Stage::Done => {}
         }
     }

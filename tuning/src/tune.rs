@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
-use std::sync::mpsc::channel;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
@@ -53,15 +52,14 @@ pub fn run(
     let space = Space::of_machine(trials.environment().cores, usize::from(flags.n), axes);
     let mut search = Search::new(space, settings(&flags), flags.warmup + flags.duration + OVERHEAD);
     let found = measure_all(&mut search, &mut trials, (&flags, arguments.target), progress, &stop);
-    let points = match found {
-        Ok(points) => points,
+    let (points, ended) = match found {
+        Ok(found) => found,
         Err(error) => {
             trials.finish(Some(format!("{error:#}")))?;
             return Err(error);
         }
     };
-
-    trials.finish(stop.reason())?;
+    trials.finish(ended.map(|by| by.to_string()))?;
     let place = Circumstances {
         environment: trials.environment(),
         suite,
@@ -74,15 +72,15 @@ pub fn run(
     let target = arguments.target.to_string();
     let Some(mut report) = Report::of(&search, &points, &place, target, (profile.clone(), files.clone()))
     else {
+        let why = ended.map_or_else(String::new, |by| format!(": {by}"));
         return invalid(format!(
-            "--budget {}: it was over before the default was measured once; give more time",
-            humantime::format_duration(arguments.budget)
+            "the default was not measured once{why}; run it again, or give it a longer --budget"
         ));
     };
-    report.interrupted = stop.reason().is_some();
+    report.interrupted = ended.is_some();
     write(&profile, &report.profile(workload(&flags), &place).to_toml())?;
     write(&files.join("tune.json"), &serde_json::to_string_pretty(&report)?)?;
-    Ok((report, stop.by_person()))
+    Ok((report, ended == Some(EndedBy::Person)))
 }
 
 /// What an end takes: files, and a commit asked of git.
@@ -90,23 +88,22 @@ const TAIL: Duration = Duration::from_secs(1);
 /// What starting, comparing and ending replicas takes, as a first guess.
 const OVERHEAD: Duration = Duration::from_secs(2);
 
-/// The point of each trial of `search`; `None` where the run was invalid.
+/// The point of each trial of `search`, `None` where the run was invalid; and who ended it early.
 fn measure_all(
     search: &mut Search,
     trials: &mut Trials<'_>,
     (flags, target): (&RunArgs, Target),
     progress: &Progress,
     stop: &Stop,
-) -> anyhow::Result<Vec<Option<Point>>> {
-    let left = || stop.deadline.saturating_duration_since(Instant::now());
+) -> anyhow::Result<(Vec<Option<Point>>, Option<EndedBy>)> {
     let mut points: Vec<Option<Point>> = Vec::new();
-    while let Some(settings) = search.next(left()) {
+    while let Some(settings) = search.next(stop.left()) {
         let start = Instant::now();
-        let spinner = progress.spinner(&format!("{} s left; measuring {settings}", left().as_secs()));
+        let spinner = progress.spinner(&format!("{} s left; measuring {settings}", stop.left().as_secs()));
         let measured = trials.measure(&with_settings(flags, settings)).cloned();
         spinner.finish_and_clear();
-        if stop.reason().is_some() {
-            break;
+        if let Some(by) = stop.asked() {
+            return Ok((points, Some(by)));
         }
         let point = match measured {
             // Without the default there is nothing to compare with.
@@ -116,19 +113,26 @@ fn measure_all(
         search.record(point.as_ref().map(|point| target.score(point)), start.elapsed());
         points.push(point);
     }
-    Ok(points)
+    Ok((points, None))
 }
 
-/// Why the search ends before it is over: the time, or a person. Either ends the replicas, so that the measurement
-/// that goes on fails at once.
+/// Ends the search before it is over, at the deadline or when somebody asks: ends the replicas, so that the measurement that goes
+/// on fails at once.
 #[derive(Clone)]
 struct Stop {
     deadline: Instant,
     asked: Arc<AtomicU8>,
 }
 
+/// Who ended a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EndedBy {
+    Deadline,
+    Person,
+}
+
 const NOBODY: u8 = 0;
-const TIME: u8 = 1;
+const DEADLINE: u8 = 1;
 const PERSON: u8 = 2;
 
 impl Stop {
@@ -136,36 +140,43 @@ impl Stop {
     /// as it stands.
     fn at(deadline: Instant) -> anyhow::Result<Self> {
         let stop = Self { deadline, asked: Arc::default() };
-        let (signalled, on_signal) = (stop.clone(), stop.clone());
-        let (wake, woken) = channel::<()>();
+        let (on_signal, on_time) = (stop.clone(), stop.clone());
         ctrlc::set_handler(move || {
-            // Dropped with the handler only, so the watch waits for the deadline.
-            let _keep = &wake;
             if on_signal.asked.swap(PERSON, SeqCst) == PERSON {
                 std::process::exit(130);
             }
             children::end_all();
         })?;
         std::thread::Builder::new().name("deadline".into()).spawn(move || {
-            let left = signalled.deadline.saturating_duration_since(Instant::now());
-            let _ = woken.recv_timeout(left);
-            if signalled.asked.compare_exchange(NOBODY, TIME, SeqCst, SeqCst).is_ok() {
+            while !on_time.left().is_zero() {
+                std::thread::park_timeout(on_time.left());
+            }
+            if on_time.asked.compare_exchange(NOBODY, DEADLINE, SeqCst, SeqCst).is_ok() {
                 children::end_all();
             }
         })?;
         Ok(stop)
     }
 
-    fn reason(&self) -> Option<String> {
-        match self.asked.load(SeqCst) {
-            NOBODY => None,
-            TIME => Some("the time was up in the middle of a measurement".to_owned()),
-            _ => Some("interrupted".to_owned()),
-        }
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
     }
 
-    fn by_person(&self) -> bool {
-        self.asked.load(SeqCst) == PERSON
+    fn asked(&self) -> Option<EndedBy> {
+        match self.asked.load(SeqCst) {
+            NOBODY => None,
+            DEADLINE => Some(EndedBy::Deadline),
+            _ => Some(EndedBy::Person),
+        }
+    }
+}
+
+impl std::fmt::Display for EndedBy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Deadline => "the time was up in the middle of a measurement",
+            Self::Person => "interrupted",
+        })
     }
 }
 

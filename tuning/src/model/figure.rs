@@ -31,7 +31,7 @@ pub fn svg(calibration: &Calibration, rows: &[Row]) -> anyhow::Result<String> {
         return Err(anyhow!("nothing to draw"));
     }
     let mut out = String::new();
-    draw(&mut out, calibration, &shown, (least / 1.5, most * 2.0), f64::from(last))
+    draw(&mut out, calibration, &shown, (least / 1.5, most * 1.6), f64::from(last))
         .map_err(|error| anyhow!("{error}"))?;
     Ok(out)
 }

@@ -110,7 +110,12 @@ fn luck_in_the_heats_counts_for_nothing_in_the_final() {
 fn default_and_chosen_alternate_in_the_final() {
     let search = Fake::new(hill, 0.02, 7).drive(small());
     let chosen = search.verdict().chosen;
-    let finals: Vec<Settings> = search.finals().iter().map(|trial| trial.settings).collect();
+    let finals: Vec<Settings> = search
+        .trials()
+        .iter()
+        .filter(|trial| trial.part == Part::Final)
+        .map(|trial| trial.settings)
+        .collect();
     assert!(finals.len() >= 6, "{}", finals.len());
     assert!(finals.chunks(2).all(|pair| pair == [DEFAULT, chosen]));
     assert_eq!(search.trials()[0].settings, DEFAULT);
@@ -126,7 +131,7 @@ fn it_ends_within_any_budget() {
             // The default is measured whatever the budget.
             let first = search.trials()[0].took;
             assert!(fake.spent <= fake.budget.max(first), "{seconds} s, seed {seed}: {:?}", fake.spent);
-            assert_eq!(search.finals().len() % 2, 0);
+            assert_eq!(search.finals() % 2, 0);
         }
     }
 }
@@ -156,7 +161,7 @@ fn an_interrupted_search_says_what_it_has() {
     let (long, took) = (Duration::from_secs(1000), Duration::from_secs(1));
     while let Some(settings) = search.next(long) {
         search.record(hill(settings), took);
-        match search.finals().len() {
+        match search.finals() {
             0 => assert_eq!(search.verdict().chosen, DEFAULT),
             1 => assert_eq!(search.verdict().reason, Reason::NoTime),
             _ => assert_eq!(search.verdict().reason, Reason::NoWorse),
