@@ -63,20 +63,28 @@ fn draw(out: &mut String, calibration: &Calibration, rows: &[&Row], height: (f64
         .light_line_style(TRANSPARENT)
         .label_style(small.clone())
         .draw()?;
-    for (pillars, colour) in PILLARS.into_iter().zip(COLOURS) {
+    let mut lines: Vec<(u32, RGBColor)> = PILLARS.into_iter().zip(COLOURS).collect();
+    for row in rows {
+        // Measured, but not among those that are predicted.
+        if lines.iter().all(|(pillars, _)| *pillars != row.pillars) {
+            lines.push((row.pillars, INK));
+        }
+    }
+    for (pillars, colour) in lines {
         let points = |kind: &'static str| {
             let own = rows.iter().filter(move |row| row.pillars == pillars && row.kind == kind);
             own.map(|row| (f64::from(row.cores), row.ops_per_s))
         };
-        let style = colour.stroke_width(2);
-        chart
-            .draw_series(DashedLineSeries::new(points("predicted"), 7, 5, style))?
-            .label(format!("P = {pillars} predicted"))
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 8, y)], colour.stroke_width(2)));
-        let dots = points("measured").map(|point| Circle::new(point, 6, colour.filled()));
-        let drawn = chart.draw_series(dots)?;
+        if points("predicted").next().is_some() {
+            let dashes = DashedLineSeries::new(points("predicted"), 7, 5, colour.stroke_width(2));
+            chart
+                .draw_series(dashes)?
+                .label(format!("P = {pillars} predicted"))
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 8, y)], colour.stroke_width(2)));
+        }
         if points("measured").next().is_some() {
-            drawn
+            chart
+                .draw_series(points("measured").map(|point| Circle::new(point, 6, colour.filled())))?
                 .label(format!("P = {pillars} measured"))
                 .legend(move |(x, y)| Circle::new((x + 4, y), 6, colour.filled()));
         }
@@ -114,6 +122,14 @@ mod tests {
         assert!(!svg.contains("P = 4 measured"), "nobody measured it");
         // One for the measurement and one in the legend.
         assert_eq!(svg.matches("<circle").count(), 2);
+    }
+
+    #[test]
+    fn what_was_measured_is_drawn_even_where_nothing_is_predicted() {
+        let mut calibration = calibration(1);
+        calibration.checks[0].on.pillars = 3;
+        let svg = svg(&calibration, &rows(&calibration, &[1, 2])).expect("drawn");
+        assert!(svg.contains("P = 3 measured") && !svg.contains("P = 3 predicted"));
     }
 
     #[test]
