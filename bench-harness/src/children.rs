@@ -33,6 +33,9 @@ impl Process {
         let errors = output.try_clone()?;
         // The registry is held over the start, so that an interrupt finds every child that was started.
         let mut registry = lock(&REGISTRY);
+        if registry.closed {
+            return Err(io::Error::new(io::ErrorKind::Interrupted, "this program is about to end"));
+        }
         let child = command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn()?;
         let pid = child.id();
         let child = Arc::new(Mutex::new(child));
@@ -148,6 +151,14 @@ pub fn clean_up_on_interrupt() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Kills all children and starts no others: a measurement that is under way fails, and its program can say what it has
+/// found so far.
+pub fn end_all() {
+    let mut registry = lock(&REGISTRY);
+    registry.closed = true;
+    registry.children.iter().for_each(|child| kill(child));
+}
+
 /// Called by a child at its start: it is killed when the thread that started it ends, however that comes.
 ///
 /// # Errors
@@ -182,9 +193,11 @@ pub fn raise_open_files() -> u64 {
 struct Registry {
     children: Vec<Arc<Mutex<Child>>>,
     scratch: Vec<PathBuf>,
+    closed: bool,
 }
 
-static REGISTRY: Mutex<Registry> = Mutex::new(Registry { children: Vec::new(), scratch: Vec::new() });
+static REGISTRY: Mutex<Registry> =
+    Mutex::new(Registry { children: Vec::new(), scratch: Vec::new(), closed: false });
 
 /// A panic elsewhere must not keep children alive: a poisoned lock is as good as any.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use crate::point::ThreadCosts;
+
 /// A replica's counters at one moment, as its status tells them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counters {
@@ -7,6 +9,8 @@ pub(crate) struct Counters {
     pub(crate) executed: u64,
     /// By name.
     pub(crate) values: BTreeMap<String, u64>,
+    /// CPU time of each thread, ns, by its name.
+    pub(crate) threads: BTreeMap<String, u64>,
 }
 
 /// Averages over a span of time, of all replicas together.
@@ -24,6 +28,8 @@ pub(crate) struct Averages {
     pub(crate) syscalls_per_op: f64,
     /// Allocations per operation.
     pub(crate) allocations_per_op: f64,
+    /// CPU time of a replica's threads per operation.
+    pub(crate) threads: ThreadCosts,
 }
 
 /// Counters that a status must have, or figures would be made up.
@@ -65,8 +71,32 @@ impl Averages {
             verifications_per_op: per_op("verifications"),
             syscalls_per_op: per_op("syscalls"),
             allocations_per_op: per_op("allocations"),
+            threads: thread_costs(&spans),
         })
     }
+}
+
+/// The busiest worker of all, and means over the replicas.
+#[allow(clippy::cast_precision_loss, reason = "replicas are few")]
+fn thread_costs(spans: &[Span<'_>]) -> ThreadCosts {
+    let mut costs = ThreadCosts::default();
+    for span in spans {
+        for (name, after_ns) in &span.after.threads {
+            let before_ns = span.before.threads.get(name).copied().unwrap_or(0);
+            let us = difference(before_ns, *after_ns) / 1e3 / span.executed();
+            let mean = us / spans.len() as f64;
+            match name.split('-').next() {
+                Some("worker") => {
+                    costs.workers_us += mean;
+                    costs.busiest_worker_us = costs.busiest_worker_us.max(us);
+                }
+                Some("executor") => costs.executor_us += mean,
+                Some("crypto") => costs.crypto_us += mean,
+                _ => costs.others_us += mean,
+            }
+        }
+    }
+    costs
 }
 
 struct Span<'a> {
@@ -95,7 +125,7 @@ mod tests {
 
     fn counters(executed: u64, each: u64) -> Counters {
         let values = NEEDED.iter().map(|name| ((*name).to_owned(), each)).collect();
-        Counters { executed, values }
+        Counters { executed, values, threads: BTreeMap::new() }
     }
 
     #[test]
@@ -108,6 +138,22 @@ mod tests {
         assert_eq!(averages.signatures_per_op, 3.0);
         assert_eq!(averages.ops_per_batch, 5400.0 / 500.0);
         assert_eq!(averages.statements_per_bundle, 1.0);
+    }
+
+    #[test]
+    fn thread_costs_are_means_over_replicas_and_the_busiest_worker() {
+        let with = |executed, threads: [(&str, u64); 3]| Counters {
+            threads: threads.map(|(name, ns)| (name.to_owned(), ns)).into(),
+            ..counters(executed, executed)
+        };
+        let before = [counters(0, 0), with(10, [("worker-0", 1000), ("executor", 0), ("control", 0)])];
+        let after = [
+            with(10, [("worker-0", 40_000), ("worker-1", 20_000), ("crypto-3", 10_000)]),
+            with(20, [("worker-0", 11_000), ("executor", 20_000), ("control", 4000)]),
+        ];
+        let costs = Averages::between(&before, &after).expect("complete").threads;
+        assert_eq!((costs.busiest_worker_us, costs.workers_us), (4.0, 3.5));
+        assert_eq!((costs.executor_us, costs.crypto_us, costs.others_us), (1.0, 0.5, 0.2));
     }
 
     #[test]

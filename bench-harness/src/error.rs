@@ -42,12 +42,18 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 /// Shorthand for a [`Failure::Usage`].
-pub(crate) fn usage<T>(text: impl Into<String>) -> anyhow::Result<T> {
+///
+/// # Errors
+/// Always.
+pub fn usage<T>(text: impl Into<String>) -> anyhow::Result<T> {
     Err(Failure::Usage(text.into()).into())
 }
 
 /// Shorthand for a [`Failure::Invalid`].
-pub(crate) fn invalid<T>(text: impl Into<String>) -> anyhow::Result<T> {
+///
+/// # Errors
+/// Always.
+pub fn invalid<T>(text: impl Into<String>) -> anyhow::Result<T> {
     Err(Failure::Invalid(text.into()).into())
 }
 

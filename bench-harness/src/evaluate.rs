@@ -126,6 +126,7 @@ impl Observed<'_> {
             verifications_per_op: rounded(whole.verifications_per_op),
             syscalls_per_op: rounded(averages.syscalls_per_op),
             allocations_per_op: rounded(averages.allocations_per_op),
+            threads_cpu_per_op: averages.threads,
             view_changes: self.view_changes,
             state_digests_agree: true,
             state_digest: self.state_digest.clone(),
@@ -274,7 +275,7 @@ mod tests {
 
     fn counters(executed: u64, each: u64) -> Vec<Counters> {
         let values = crate::counters::NEEDED.iter().map(|name| ((*name).to_owned(), each)).collect();
-        vec![Counters { executed, values }; 4]
+        vec![Counters { executed, values, ..Counters::default() }; 4]
     }
 
     fn point(outcome: &Outcome) -> Result<Point, String> {

@@ -25,6 +25,8 @@ pub mod latency;
 pub mod peers;
 /// One measurement's figures.
 pub mod point;
+/// Settings that `hypostyle-tune` found.
+pub mod profile;
 /// Progress on a terminal.
 pub mod progress;
 pub mod reference;
@@ -40,6 +42,8 @@ pub mod summary;
 pub mod sweep;
 /// Figures for a person.
 pub mod table;
+/// One measurement after another, for who decides on the next by the last.
+pub mod trials;
 /// Load from a process of its own, or from another machine.
 pub mod worker;
 

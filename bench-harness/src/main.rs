@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use hypostyle_bench::allocation::CountingAllocator;
 use hypostyle_bench::bench::{self, Before, Places, Report};
 use hypostyle_bench::cli::{
@@ -13,14 +13,16 @@ use hypostyle_bench::cli::{
 use hypostyle_bench::error::exit_code;
 use hypostyle_bench::progress::Progress;
 use hypostyle_bench::table::table;
-use hypostyle_bench::{children, compare, demo, replica, report, scaling, sweep, worker};
+use hypostyle_bench::{children, compare, demo, profile, replica, report, scaling, sweep, worker};
 use serde::Serialize;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
-    match dispatch(Cli::parse_from(with_quick(std::env::args_os().collect())).command) {
+    let matches = Cli::command().get_matches_from(with_quick(std::env::args_os().collect()));
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match dispatch(cli.command, &matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hypostyle-bench: {error:#}");
@@ -29,12 +31,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Command) -> anyhow::Result<()> {
+fn dispatch(command: Command, matches: &ArgMatches) -> anyhow::Result<()> {
     match command {
         Command::Replica(arguments) => replica::run(&arguments),
         Command::Worker(arguments) => worker::run(&arguments),
-        Command::Run(flags) => measure(&flags, |_| Ok(())),
-        Command::Sweep(flags) => sweep(&flags),
+        Command::Run(mut flags) => {
+            take_profile(&mut flags, matches, "run")?;
+            measure(&flags, |_| Ok(()))
+        }
+        Command::Sweep(mut flags) => {
+            take_profile(&mut flags.run, matches, "sweep")?;
+            sweep(&flags)
+        }
         Command::Demo(arguments) => {
             let flags = demo::flags(&arguments);
             say(&flags.output, &format!("Demo: the same as {}\n", demo::command()));
@@ -47,6 +55,11 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         }
         Command::Report(flags) => write_report(&flags),
     }
+}
+
+fn take_profile(flags: &mut RunArgs, matches: &ArgMatches, verb: &str) -> anyhow::Result<()> {
+    let given = matches.subcommand_matches(verb).expect("it is this verb's");
+    profile::take_over(flags, given).inspect_err(|error| print_failure(&flags.output, error))
 }
 
 fn measure(flags: &RunArgs, check: impl FnOnce(&Report) -> anyhow::Result<()>) -> anyhow::Result<()> {

@@ -14,7 +14,7 @@ use crate::latency::Latencies;
 use crate::load::{Milestone, Outcome};
 use crate::point::Point;
 use crate::presign::Presigned;
-use crate::proc_fs::peak_rss;
+use crate::proc_fs::{peak_rss, threads_cpu_ns};
 use crate::reference::{Gauge, Reference};
 use crate::setting::Setting;
 use crate::status;
@@ -144,7 +144,12 @@ fn load(cluster: &mut Cluster, task: Task<'_>, faulty: &[usize]) -> anyhow::Resu
 }
 
 fn counters(cluster: &Cluster, faulty: &[usize]) -> anyhow::Result<Vec<Counters>> {
-    Ok(cluster.statuses_but(faulty)?.iter().map(status::counters).collect())
+    let pids = cluster.pids();
+    let read = |status: &ReplicaStatus| {
+        let threads = threads_cpu_ns(pids[usize::from(status.replica)])?;
+        Ok(Counters { threads, ..status::counters(status) })
+    };
+    cluster.statuses_but(faulty)?.iter().map(read).collect()
 }
 
 /// Waits until every replica has executed what was acknowledged and shows the same state.

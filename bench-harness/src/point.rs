@@ -6,7 +6,7 @@ use crate::reference::Reference;
 
 /// One measurement: what was run, under which load, and what it showed. The names of its fields are those of
 /// `--json` and of the columns of `points.csv`; the unit stands last.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Its setting and repetition: different for all points of a directory, and the stem of its files.
     pub name: String,
@@ -120,6 +120,9 @@ pub struct Point {
     pub syscalls_per_op: f64,
     /// Heap allocations of all replicas per operation.
     pub allocations_per_op: f64,
+    /// CPU time of a replica's threads per operation, raw.
+    #[serde(default)]
+    pub threads_cpu_per_op: ThreadCosts,
     /// View changes from the start of the replicas on: the highest view reached, summed over the pillars.
     pub view_changes: u64,
     /// Whether all replicas ended in the same state. Always true: else there is no point.
@@ -142,6 +145,21 @@ pub struct Point {
 #[must_use]
 pub(crate) fn point_name(setting: &str, repeat: u32) -> String {
     format!("{setting}-{repeat}")
+}
+
+/// CPU time of a replica's threads per operation that it executed, user and kernel, µs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ThreadCosts {
+    /// The busiest worker of any replica.
+    pub busiest_worker_us: f64,
+    /// All workers of a replica; this and what follows is the mean over the replicas.
+    pub workers_us: f64,
+    /// The executor's thread; 0 where the first worker does its work.
+    pub executor_us: f64,
+    /// All threads that verify and sign.
+    pub crypto_us: f64,
+    /// All others.
+    pub others_us: f64,
 }
 
 impl Point {
@@ -279,6 +297,7 @@ pub(crate) mod tests {
             verifications_per_op: 4.2,
             syscalls_per_op: 0.5,
             allocations_per_op: 0.25,
+            threads_cpu_per_op: ThreadCosts { busiest_worker_us: 21.0, ..ThreadCosts::default() },
             view_changes: 0,
             state_digests_agree: true,
             state_digest: "11".repeat(32),

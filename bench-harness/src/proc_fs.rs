@@ -1,6 +1,8 @@
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::ops::AddAssign;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,9 +34,7 @@ impl CpuTime {
     /// # Errors
     /// When there is no such process, or the kernel's answer can't be read.
     pub(crate) fn of(pid: u32) -> io::Result<Self> {
-        let path = format!("/proc/{pid}/stat");
-        let tick_us = 1_000_000 / rustix::param::clock_ticks_per_second().max(1);
-        parse_stat(&fs::read_to_string(&path)?, tick_us).ok_or_else(|| unreadable(&path))
+        read_stat(Path::new(&format!("/proc/{pid}/stat")))
     }
 
     /// That of this process. The sum is exact, where `/proc` tells whole clock ticks: a generator may use only a few
@@ -76,25 +76,44 @@ pub(crate) fn stalled_us() -> u64 {
     ["memory", "io"].into_iter().filter_map(of).filter_map(|text| parse_stalled(&text)).sum()
 }
 
-/// CPU time of this process's threads of this name that live, ns, from `/proc/self/task/TID/schedstat`.
+/// CPU time of the threads of `pid` that live, ns, by name: equal names together.
+///
+/// # Errors
+/// When there is no such process, or the kernel's answer can't be read.
+pub(crate) fn threads_cpu_ns(pid: u32) -> io::Result<BTreeMap<String, u64>> {
+    let mut threads = BTreeMap::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let path = task?.path();
+        // A thread may end meanwhile.
+        let Ok(name) = fs::read_to_string(path.join("comm")) else { continue };
+        let Ok(cpu_ns) = task_cpu_ns(&path) else { continue };
+        *threads.entry(name.trim_end().to_owned()).or_default() += cpu_ns;
+    }
+    Ok(threads)
+}
+
+/// That of this process's threads of this name.
 ///
 /// # Errors
 /// When the kernel's answer can't be read, or there is no such thread.
 pub(crate) fn thread_cpu_ns(name: &str) -> io::Result<u64> {
-    let mut sum = None;
-    for task in fs::read_dir("/proc/self/task")? {
-        let path = task?.path();
-        // A thread may end meanwhile.
-        let Ok(its_name) = fs::read_to_string(path.join("comm")) else { continue };
-        if its_name.trim_end() == name {
-            let path = path.join("schedstat");
-            let text = fs::read_to_string(&path)?;
-            let on_cpu = text.split(' ').next().and_then(|first| first.parse::<u64>().ok());
-            let on_cpu = on_cpu.ok_or_else(|| unreadable(&path.display().to_string()))?;
-            sum = Some(sum.unwrap_or(0) + on_cpu);
-        }
+    let none = || io::Error::new(io::ErrorKind::NotFound, format!("no thread is named {name}"));
+    threads_cpu_ns(std::process::id())?.get(name).copied().ok_or_else(none)
+}
+
+/// From `schedstat`, which is exact; where the kernel doesn't keep it, from `stat`, in clock ticks.
+fn task_cpu_ns(task: &Path) -> io::Result<u64> {
+    let exact = fs::read_to_string(task.join("schedstat")).ok();
+    if let Some(on_cpu) = exact.and_then(|text| text.split(' ').next()?.parse().ok()) {
+        return Ok(on_cpu);
     }
-    sum.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no thread is named {name}")))
+    let CpuTime { user_us, system_us } = read_stat(&task.join("stat"))?;
+    Ok((user_us + system_us) * 1000)
+}
+
+fn read_stat(path: &Path) -> io::Result<CpuTime> {
+    let tick_us = 1_000_000 / rustix::param::clock_ticks_per_second().max(1);
+    parse_stat(&fs::read_to_string(path)?, tick_us).ok_or_else(|| unreadable(&path.display().to_string()))
 }
 
 /// Peak resident memory of `pid` in bytes, from `/proc/PID/status`.
@@ -173,5 +192,21 @@ mod tests {
         assert!(CpuTime::of(pid).is_ok() && CpuTime::of_this_process().is_ok());
         assert!(peak_rss(pid).expect("VmHWM of this process") > 0);
         assert!(MachineTime::now().expect("/proc/stat").total > 0);
+    }
+
+    #[test]
+    fn threads_are_found_by_name() {
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        let work = move || {
+            while wait.try_recv().is_err_and(|error| error == std::sync::mpsc::TryRecvError::Empty) {}
+        };
+        let thread = std::thread::Builder::new().name("busy-1".into()).spawn(work).expect("starts");
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while thread_cpu_ns("busy-1").map_or(true, |cpu_ns| cpu_ns == 0) {
+            assert!(std::time::Instant::now() < deadline, "a busy thread costs nothing");
+        }
+        drop(done);
+        thread.join().expect("ends");
+        assert!(thread_cpu_ns("no such name").is_err());
     }
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub const TABLE: Reference = Reference { rsa_verify_us: 13.3, sha256_4k_us: 2.2, loopback_us: 1.78 };
 
 /// CPU time of the reference's parts, µs each.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reference {
     /// One RSA-2048 verification with a parsed key.
     pub rsa_verify_us: f64,
@@ -87,6 +87,37 @@ impl Reference {
             sha256_4k_us: f64::midpoint(a.sha256_4k_us, b.sha256_4k_us),
             loopback_us: f64::midpoint(a.loopback_us, b.loopback_us),
         }
+    }
+}
+
+/// CPU time of one signature and one verification of a suite, µs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SuiteCost {
+    /// Signing.
+    pub sign_us: f64,
+    /// Verifying with a parsed key.
+    pub verify_us: f64,
+}
+
+impl SuiteCost {
+    /// Times both with a fresh key, about 150 ms with RSA-2048.
+    ///
+    /// # Errors
+    /// When the key doesn't parse.
+    pub fn measure(suite: Suite) -> anyhow::Result<Self> {
+        let key = SigningKey::generate(suite);
+        let message = [7; 85];
+        let signature = key.sign(&message).to_vec();
+        let public = VerifyingKey::new(&key.public())?;
+        let sign_us = median_us(10, || {
+            std::hint::black_box(key.sign(&message));
+            Ok(())
+        })?;
+        let verify_us = median_us(40, || {
+            std::hint::black_box(public.verify(&message, &signature));
+            Ok(())
+        })?;
+        Ok(Self { sign_us, verify_us })
     }
 }
 
@@ -176,6 +207,12 @@ mod tests {
         assert!((slow.scaled(cost) - (40.0 + 5.0)).abs() < 1e-9);
         assert!((TABLE.scaled(cost) - cost.total_us()).abs() < 1e-9);
         assert!((Reference::mean(slow, TABLE).system_scale() - 1.0 / 2.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_suite_can_be_timed() {
+        let cost = SuiteCost::measure(Suite::Rsa2048).expect("timed");
+        assert!(cost.verify_us > 1.0 && cost.sign_us > cost.verify_us, "{cost:?}");
     }
 
     #[test]

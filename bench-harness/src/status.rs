@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -20,7 +21,11 @@ pub(crate) fn fetch(admin: SocketAddr, timeout: Duration) -> anyhow::Result<Repl
 
 /// A replica's counters.
 pub(crate) fn counters(status: &ReplicaStatus) -> Counters {
-    Counters { executed: status.execution.executed_operations, values: status.counters.clone() }
+    Counters {
+        executed: status.execution.executed_operations,
+        values: status.counters.clone(),
+        threads: BTreeMap::new(),
+    }
 }
 
 /// How far a replica has executed, and to what state.

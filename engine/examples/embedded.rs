@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use hypostyle::client::{CallError, Client};
-use hypostyle::config::{self, ClusterConfig, Plan};
+use hypostyle::config::{self, ClusterConfig, Plan, Threads};
 use hypostyle::crypto::{Suite, sha256};
 use hypostyle::{Application, ApplicationError, Context, Digest, Replica, RunningReplica, Snapshot};
 
@@ -63,7 +63,8 @@ impl Snapshot for BoxOffice {
 fn write_homes(directory: &Path, base_port: u16) -> Result<ClusterConfig, config::InitError> {
     let hosts = vec![IpAddr::V4(Ipv4Addr::LOCALHOST); 4];
     let settings = ClusterConfig { pillars: 2, ..ClusterConfig::default() };
-    let plan = Plan { hosts, base_port, clients: 1, auth: Suite::Ed25519, settings };
+    let threads = Threads::default();
+    let plan = Plan { hosts, base_port, clients: 1, auth: Suite::Ed25519, settings, threads };
     config::init(directory, &plan, &mut || {})
 }
 

@@ -272,3 +272,21 @@ fn every_verb_has_help_with_an_example() {
         );
     }
 }
+
+#[test]
+fn a_profile_goes_into_a_new_cluster_and_must_fit_an_old_one() {
+    let directory = demo();
+    let profile = "[cluster]\npillars = 2\nbatch_max = 100\n\n[replica]\nworkers = 2\n";
+    fs::write(directory.path().join("tuned.toml"), profile).unwrap();
+    let init = ["init", "tuned", "--auth", "ed25519", "--profile", "tuned.toml", "--set", "batch_max=50"];
+    let made = run(directory.path(), &init);
+    assert_eq!((made.code, made.error.as_str()), (0, ""));
+    let cluster = ClusterConfig::load(directory.path().join("tuned/cluster.toml")).unwrap();
+    assert_eq!((cluster.pillars, cluster.batch_max), (2, 50));
+    let replica = fs::read_to_string(directory.path().join("tuned/replica-3/replica.toml")).unwrap();
+    assert!(replica.contains("workers = 2\n"), "{replica}");
+
+    let refused = run(directory.path(), &["replica", "demo/replica-0", "--profile", "tuned.toml"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.error.contains("tuned.toml: it sets pillars = 2"), "{}", refused.error);
+}

@@ -1,4 +1,5 @@
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -127,6 +128,9 @@ pub struct RunArgs {
     /// times for several. Replica 0 leads pillar 0 at first.
     #[arg(long, value_name = "KIND:REPLICA@WHEN[+LENGTH]")]
     pub fault: Vec<Fault>,
+    /// A profile that `hypostyle-tune` wrote: its workload and settings, where no flag beside it says otherwise.
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
     /// What to print and where to leave files.
     #[command(flatten)]
     pub output: OutputArgs,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use clap::Args;
-use hypostyle::config::{self, ClusterConfig, InitError, Overrides, Plan};
+use hypostyle::config::{self, ClusterConfig, InitError, Overrides, Plan, Profile};
 use hypostyle_crypto::Suite;
 
 use super::usage;
@@ -14,6 +14,7 @@ use super::usage;
 #[command(after_help = "Examples:
   hypostyle init demo --replicas 4 --clients 8
   hypostyle init demo --hosts hosts.txt --pillars 4 --auth ed25519 --set batch_max=100
+  hypostyle init demo --auth ed25519 --profile tuned.toml
 
 hosts.txt has one IP address a line, one line a replica; a host may stand there several times.
 Copy cluster.toml and replica-i to host i, cluster.toml and a client's key to its user.")]
@@ -39,9 +40,9 @@ pub(super) struct Shape {
     /// How many clients get a key.
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     clients: u32,
-    /// How many pillars order requests side by side.
-    #[arg(long, default_value_t = 1, value_name = "P")]
-    pillars: u16,
+    /// How many pillars order requests side by side [default: 1].
+    #[arg(long, value_name = "P")]
+    pillars: Option<u16>,
     /// The signature suite of replicas and clients: rsa-2048, rsa-3072, rsa-4096, ed25519, ecdsa-p256.
     #[arg(long, default_value_t = Suite::default())]
     auth: Suite,
@@ -51,6 +52,9 @@ pub(super) struct Shape {
     /// The first port on a host; a replica takes three: peers, clients, admin.
     #[arg(long, default_value_t = 7400, value_name = "PORT")]
     base_port: u16,
+    /// A profile that `hypostyle-tune` wrote: its settings of cluster.toml and replica.toml; flags beside it win.
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
     /// Any other setting of cluster.toml; may be repeated.
     #[arg(long, value_name = "SETTING=VALUE")]
     set: Vec<String>,
@@ -113,10 +117,14 @@ impl Shape {
 
     /// Writes a cluster on these hosts.
     pub(super) fn write(&self, directory: &Path, hosts: Vec<IpAddr>) -> anyhow::Result<ClusterConfig> {
+        let profile = self.profile.as_ref().map_or_else(|| Ok(Profile::default()), Profile::load)?;
+        let mut settings = ClusterConfig::default();
+        profile.apply(&mut settings);
         let mut overrides = Overrides::none();
-        overrides.flag(&format!("pillars={}", self.pillars)).map_err(usage)?;
+        let pillars = self.pillars.map(|pillars| format!("pillars={pillars}"));
+        pillars.iter().try_for_each(|assignment| overrides.flag(assignment)).map_err(usage)?;
         self.set.iter().try_for_each(|assignment| overrides.flag(assignment)).map_err(usage)?;
-        let settings = ClusterConfig::default().overridden(&overrides).map_err(usage)?;
+        let settings = settings.overridden(&overrides).map_err(usage)?;
         if settings.auth != Suite::default() {
             return Err(usage(anyhow!(
                 "--set auth: the keys are made for --auth\n  remedy: write --auth {}",
@@ -124,8 +132,14 @@ impl Shape {
             )));
         }
         let keys = hosts.len() + self.clients as usize;
-        let plan =
-            Plan { hosts, base_port: self.base_port, clients: self.clients, auth: self.auth, settings };
+        let plan = Plan {
+            hosts,
+            base_port: self.base_port,
+            clients: self.clients,
+            auth: self.auth,
+            settings,
+            threads: profile.threads,
+        };
         let mut progress = Progress::new("keys", keys);
         config::init(directory, &plan, &mut || progress.step()).map_err(|error| match error {
             InitError::Config(_) | InitError::Ports { .. } => usage(error),

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, ensure};
 use clap::Args;
-use hypostyle::config::{Overrides, ReplicaConfig};
+use hypostyle::config::{ClusterConfig, Overrides, Profile, ReplicaConfig};
 use hypostyle::service::KeyValue;
 use tracing_subscriber::EnvFilter;
 
@@ -15,11 +15,15 @@ use super::usage;
   hypostyle replica demo/replica-0
   HYPOSTYLE_LOG=debug hypostyle replica demo/replica-0 --set workers=2 --set executor=thread
 
-Settings: defaults < replica.toml and cluster.toml < HYPOSTYLE_* < --set. It runs a key-value map;
+Settings: defaults < --profile < replica.toml and cluster.toml < HYPOSTYLE_* < --set. It runs a key-value map;
 your own service runs in your own program: see `Replica` in the documentation.")]
 pub(super) struct Replica {
     /// The home that `init` wrote.
     home: PathBuf,
+    /// A profile that `hypostyle-tune` wrote: its [replica] where replica.toml says "auto". Its [cluster] must be the
+    /// cluster's.
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
     /// A setting of replica.toml or cluster.toml; may be repeated.
     #[arg(long, value_name = "SETTING=VALUE")]
     set: Vec<String>,
@@ -36,6 +40,11 @@ impl Replica {
         let mut overrides = Overrides::from_environment()?;
         self.set.iter().try_for_each(|assignment| overrides.flag(assignment)).map_err(usage)?;
         let config = ReplicaConfig::load_with(self.home.join("replica.toml"), &overrides)?;
+        if let Some(file) = &self.profile {
+            let profile = Profile::load(file)?;
+            profile.check_cluster(file, &ClusterConfig::load_with(&config.cluster, &overrides)?)?;
+            profile.complete(&config, &mut overrides)?;
+        }
         log(&config.log)?;
 
         let replica = hypostyle::Replica::open_with(&self.home, &overrides)?.start(KeyValue::default())?;

@@ -12,7 +12,7 @@ use super::check::check_n;
 use super::cluster::ClusterConfig;
 use super::error::{ConfigError, Place};
 use super::genesis::{self, GenesisError};
-use super::replica::{Cores, ReplicaConfig};
+use super::replica::{Cores, ReplicaConfig, Threads};
 
 /// Ports of one replica on a host, from the base port on: peers, clients, admin; the next replica's follow.
 const PORTS: u16 = 3;
@@ -30,6 +30,8 @@ pub struct Plan {
     pub auth: Suite,
     /// The settings, whose members are replaced.
     pub settings: ClusterConfig,
+    /// The threads of every replica.
+    pub threads: Threads,
 }
 
 /// Why a cluster's files cannot be written.
@@ -108,7 +110,8 @@ pub fn init(directory: &Path, plan: &Plan, made: &mut dyn FnMut()) -> Result<Clu
         write_key(&home.join("key.pem"), key)?;
         let cores = if plan.is_alone(index) { Cores::Auto } else { Cores::Shared };
         let admin = Some(ports[index].admin);
-        let replica = ReplicaConfig { admin, cores, ..ReplicaConfig::new(entry.id) };
+        let replica =
+            ReplicaConfig { admin, cores, ..ReplicaConfig::new(entry.id).with_threads(plan.threads) };
         write_new(&home.join("replica.toml"), &replica.to_toml())?;
         genesis::write(&home)?;
     }

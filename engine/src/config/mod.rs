@@ -13,6 +13,7 @@ mod init;
 mod limits;
 mod memory;
 mod overrides;
+mod profile;
 mod replica;
 mod value;
 
@@ -23,7 +24,8 @@ pub use home::{Home, machine_memory};
 pub use hypostyle_pillars::{Assign, Leaders};
 pub use init::{InitError, Plan, client_key, init, replica_home};
 pub use overrides::Overrides;
-pub use replica::{Cores, Count, Durability, Executor, Limits, ReplicaConfig};
+pub use profile::{Figures, Machine, Measured, Profile, TunedCluster, Workload};
+pub use replica::{Cores, Count, Durability, Executor, Limits, ReplicaConfig, Threads};
 
 /// The names of all settings, as overrides use them.
 fn setting_names() -> Vec<&'static str> {

@@ -89,6 +89,17 @@ pub enum Executor {
     Thread,
 }
 
+/// How a replica spreads its work over threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threads {
+    /// Threads that own pillars.
+    pub workers: Count,
+    /// Where the executor runs.
+    pub executor: Executor,
+    /// Threads that verify and sign.
+    pub crypto_threads: Count,
+}
+
 /// The cores a replica may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cores {
@@ -168,6 +179,13 @@ impl ReplicaConfig {
         }
     }
 
+    /// The same with these threads.
+    #[must_use]
+    pub fn with_threads(self, threads: Threads) -> Self {
+        let Threads { workers, executor, crypto_threads } = threads;
+        Self { workers, executor, crypto_threads, ..self }
+    }
+
     /// Reads and checks a `replica.toml`; the environment's `HYPOSTYLE_*` are in force over it. Paths come out relative
     /// to the working directory.
     ///
@@ -239,7 +257,7 @@ impl ReplicaConfig {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), (&'static str, Wrong)> {
+    pub(crate) fn check(&self) -> Result<(), (&'static str, Wrong)> {
         for (name, count) in [("workers", self.workers), ("crypto_threads", self.crypto_threads)] {
             let least = u16::from(name == "workers");
             if let Count::Fixed(threads) = count
@@ -268,6 +286,13 @@ impl ReplicaConfig {
             *path = directory.join(&*path);
         }
         self
+    }
+}
+
+impl Default for Threads {
+    /// By the cores.
+    fn default() -> Self {
+        Self { workers: Count::Auto, executor: Executor::Auto, crypto_threads: Count::Auto }
     }
 }
 

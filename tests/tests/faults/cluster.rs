@@ -67,6 +67,7 @@ impl Shape {
             clients: self.clients,
             auth: self.suite,
             settings: ClusterConfig { auth: self.suite, ..self.settings.clone() },
+            threads: config::Threads::default(),
         };
         let config = config::init(directory.path(), &plan, &mut || {}).unwrap();
         let mut admins = Vec::new();

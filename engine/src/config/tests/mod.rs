@@ -2,6 +2,7 @@
 
 mod agreement;
 mod cluster_faults;
+mod profile;
 mod replica_faults;
 
 use std::net::SocketAddr;

@@ -4,7 +4,9 @@ use hypostyle_app_api::ReplicaId;
 use hypostyle_crypto::{SigningKey, Suite, write_key};
 
 use super::cluster;
-use crate::config::{Cores, Count, Executor, Home, Overrides, Plan, ReplicaConfig, init, replica_home};
+use crate::config::{
+    Cores, Count, Executor, Home, Overrides, Plan, ReplicaConfig, Threads, init, replica_home,
+};
 
 fn fault(text: &str) -> String {
     ReplicaConfig::parse(text, "r.toml").unwrap_err().to_string()
@@ -65,6 +67,7 @@ fn plan() -> Plan {
         clients: 2,
         auth: Suite::Ed25519,
         settings: cluster(),
+        threads: Threads::default(),
     }
 }
 
