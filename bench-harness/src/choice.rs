@@ -23,6 +23,8 @@ pub(crate) struct Choice {
     pub(crate) batch_max: u32,
     /// Who leads the pillars at first.
     pub(crate) leaders: Leaders,
+    /// Bytes of an operation, or of a record.
+    pub(crate) payload: usize,
     /// When clients send.
     pub(crate) pace: Pace,
 }
@@ -57,10 +59,20 @@ impl Choice {
                 for &leaders in &flags.leaders {
                     for &bundle in &flags.bundle {
                         for &batch_max in &flags.batch_max {
-                            for &pillars in &flags.pillars {
-                                let choice =
-                                    |pace| Self { n, pillars, auth, bundle, batch_max, leaders, pace };
-                                choices.extend(Pace::all(flags).map(choice));
+                            for &payload in &flags.payload {
+                                for &pillars in &flags.pillars {
+                                    let choice = |pace| Self {
+                                        n,
+                                        pillars,
+                                        auth,
+                                        bundle,
+                                        batch_max,
+                                        leaders,
+                                        payload,
+                                        pace,
+                                    };
+                                    choices.extend(Pace::all(flags).map(choice));
+                                }
                             }
                         }
                     }

@@ -9,6 +9,7 @@ const AXES: &[Axis] = &[
     |point| format!("{} leaders", point.leaders),
     |point| format!("bundle {}", point.bundle),
     |point| format!("batch {}", point.batch_max),
+    |point| format!("{} B", point.payload_bytes),
     |point| format!("P = {}", point.pillars),
 ];
 

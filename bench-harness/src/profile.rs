@@ -37,7 +37,7 @@ fn apply(profile: &Profile, flags: &mut RunArgs, given: &dyn Fn(&str) -> bool) {
     set(&mut flags.replies, workload.replies.map(replies), given("replies"));
     set(&mut flags.clients, workload.clients, given("clients"));
     set(&mut flags.outstanding, workload.outstanding.map(one), given("outstanding"));
-    set(&mut flags.payload, workload.payload.map(|bytes| bytes as usize), given("payload"));
+    set(&mut flags.payload, workload.payload.map(|bytes| vec![bytes as usize]), given("payload"));
     set(&mut flags.reply_bytes, workload.reply_bytes.map(|bytes| bytes as usize), given("reply_bytes"));
     let presign = workload.presign.map(|count| (count > 0).then_some(u64::from(count)));
     set(&mut flags.presign, presign, given("presign"));

@@ -106,7 +106,8 @@ impl Setting {
     #[must_use]
     pub(crate) fn name(&self) -> String {
         let hash = self.cluster.hash().to_string();
-        format!("p{}-{}-c{}{}", self.cluster.pillars, &hash[..8], self.load.clients, self.load.pace.name())
+        let Load { clients, pace, payload, .. } = &self.load;
+        format!("p{}-{}-c{clients}{}-b{payload}", self.cluster.pillars, &hash[..8], pace.name())
     }
 
     /// The `replica.toml` of one replica, which shares the machine with the others: it gets its share of the cores
@@ -187,7 +188,7 @@ impl Load {
             pace: choice.pace,
             mix: flags.workload,
             records: flags.records,
-            payload: flags.payload,
+            payload: choice.payload,
             reply_bytes: flags.reply_bytes.max(REPLY_MIN),
             presigned_each: flags.presign.map(|all| all.div_ceil(u64::from(flags.clients))),
             warmup: flags.warmup,
@@ -303,13 +304,13 @@ fn cluster(
     config.checkpoint_interval = flags.checkpoint_interval;
     config.window = flags.window;
     config.client_window = client_window(flags, choice);
-    let request = flags.payload + choice.auth.signature_len() + REQUEST_OVERHEAD;
+    let request = choice.payload + choice.auth.signature_len() + REQUEST_OVERHEAD;
     config.request_max = config.request_max.max(request.next_multiple_of(1024));
     config.batch_bytes = config.batch_bytes.max(config.request_max);
     let reply = match flags.workload {
         Mix::Null => flags.reply_bytes,
-        Mix::YcsbE => SCAN_BYTES + flags.payload,
-        _ => flags.payload,
+        Mix::YcsbE => SCAN_BYTES + choice.payload,
+        _ => choice.payload,
     };
     config.reply_max = config.reply_max.max(reply.next_multiple_of(1024));
     match config.validate() {

@@ -226,7 +226,7 @@ pub fn workload(flags: &hypostyle_bench::cli::RunArgs) -> Workload {
         }),
         clients: Some(flags.clients),
         outstanding: flags.outstanding.first().copied(),
-        payload: u32::try_from(flags.payload).ok(),
+        payload: flags.payload.first().and_then(|&bytes| u32::try_from(bytes).ok()),
         reply_bytes: u32::try_from(flags.reply_bytes).ok(),
         presign: u32::try_from(flags.presign.unwrap_or(0)).ok(),
     }

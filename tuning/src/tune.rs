@@ -188,6 +188,7 @@ fn check_usage(flags: &RunArgs, matches: &ArgMatches) -> anyhow::Result<()> {
         ("batch-max", flags.batch_max.len()),
         ("bundle", flags.bundle.len()),
         ("leaders", flags.leaders.len()),
+        ("payload", flags.payload.len()),
         ("outstanding", flags.outstanding.len()),
     ] {
         if values != 1 {

@@ -100,8 +100,8 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 10_000)]
     pub records: u64,
     /// Bytes of an operation; of a record, where there are records.
-    #[arg(long, default_value_t = 100, value_name = "BYTES")]
-    pub payload: usize,
+    #[arg(long, default_value = "100", value_delimiter = ',', value_name = "BYTES[,BYTES...]")]
+    pub payload: Vec<usize>,
     /// Bytes of a result; 0: the smallest, which is 8. A store answers with records.
     #[arg(long, default_value_t = 0, value_name = "BYTES")]
     pub reply_bytes: usize,

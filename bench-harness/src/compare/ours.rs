@@ -29,7 +29,7 @@ pub(super) fn run_flags(flags: &CompareArgs) -> RunArgs {
         pillars: vec![flags.pillars],
         clients: flags.clients,
         outstanding: vec![flags.outstanding],
-        payload: flags.payload,
+        payload: vec![flags.payload],
         batch_max: vec![flags.batch_max],
         warmup: flags.warmup,
         duration: flags.duration,
