@@ -14,8 +14,8 @@ use super::work::{Auth, PeerWork, REPLICAS};
 /// Four a replica and one for control each; one more for the load generator's control.
 pub(super) const ADDRESSES: usize = 5 * REPLICAS + 1;
 
-/// The configuration lies three directories deep: keys are looked for in `config/keys` beside the first.
-const CONFIGURATION: &str = "run/one/cfg/bench.cfg";
+/// Keys are looked for in `config/keys` two directories above the one that this lies in.
+const CONFIGURATION: &str = "run/cfg/bench.cfg";
 /// A run without a result shorter than this, in seconds, leaves none.
 const RUN_MIN_S: u64 = 10;
 
@@ -193,9 +193,9 @@ mod tests {
         let plan = plan_in(install.path(), &work(Auth::D));
         assert_eq!((plan.replicas.len(), plan.go.len()), (4, 5));
         let tail = &plan.replicas[2].arguments[4..];
-        assert_eq!(tail, ["2", "/s/run/one/cfg/bench.cfg", "zero", "3", "20", "0", "/s/results"]);
+        assert_eq!(tail, ["2", "/s/run/cfg/bench.cfg", "zero", "3", "20", "0", "/s/results"]);
         let tail = &plan.client.arguments[4..];
-        assert_eq!(tail, ["0", "/s/run/one/cfg/bench.cfg", "3", "20", "0", "0", "zero", "/s/results"]);
+        assert_eq!(tail, ["0", "/s/run/cfg/bench.cfg", "3", "20", "0", "0", "zero", "/s/results"]);
     }
 
     #[test]
