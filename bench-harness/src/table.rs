@@ -116,7 +116,8 @@ fn number(value: f64, digits: usize) -> String {
     format!("{value:.digits$}")
 }
 
-fn row(out: &mut String, name: &str, cells: &[String]) {
+/// A line of a table: a name, then a cell for each column.
+pub(crate) fn row(out: &mut String, name: &str, cells: &[String]) {
     let padding = " ".repeat(NAME_WIDTH.saturating_sub(name.chars().count()));
     let _ = write!(out, "{name}{padding}");
     for cell in cells {

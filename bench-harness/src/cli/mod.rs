@@ -32,7 +32,7 @@ pub enum Command {
     PillarScaling(ScalingArgs),
     /// Compares with other systems that you have installed, or two of our own results.
     Compare(Box<CompareArgs>),
-    /// A replica for measuring; started by `run` and `demo`.
+    /// A replica for measuring; started by `run`, `demo` and `compare`.
     #[command(hide = true)]
     Replica(ReplicaArgs),
     /// Runs another program, which ends with the one that started this; used by `compare`.

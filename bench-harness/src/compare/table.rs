@@ -4,6 +4,7 @@ use super::peers::Report;
 use crate::peers::{PeerPoint, System};
 use crate::point::Point;
 use crate::summary::Spread;
+use crate::table::row;
 
 /// The figures for a person: a column for each system, a row for each quantity; medians where there are repeats. Below: who
 /// signs what, and what to know of each.
@@ -122,17 +123,6 @@ fn heading(report: &Report) -> String {
          an operation counts at f+1 valid matching replies in ours; in the others as their own client counts\n\n",
         report.setting.name()
     )
-}
-
-const NAME_WIDTH: usize = 32;
-const COLUMN_WIDTH: usize = 16;
-
-fn row(out: &mut String, name: &str, cells: &[String]) {
-    let _ = write!(out, "{name:<NAME_WIDTH$}");
-    for cell in cells {
-        let _ = write!(out, "  {cell:>COLUMN_WIDTH$}");
-    }
-    out.push('\n');
 }
 
 fn notes(out: &mut String, report: &Report) {

@@ -265,7 +265,7 @@ impl Running {
                 return one.failed("can't go on");
             }
             if Instant::now() > deadline {
-                return one.failed(&format!("{why} after {:?}", self.limits.start));
+                return one.failed(&format!("{why} after {:?} (see --start-timeout)", self.limits.start));
             }
             self.pause()?;
         }

@@ -35,6 +35,17 @@ pub(super) fn signed(auth: Auth) -> Result<&'static str, &'static str> {
     }
 }
 
+/// What certifies messages of clients (and replies to them), and those between replicas.
+fn certificates(auth: Auth) -> (&'static str, &'static str) {
+    const RSA: &str = "RSA_2048_SHA256";
+    const HMAC: &str = "HMAC_SHA256";
+    match auth {
+        Auth::R => (RSA, RSA),
+        Auth::T => (HMAC, RSA),
+        Auth::D => (HMAC, HMAC),
+    }
+}
+
 pub(super) fn refuse(work: &PeerWork) -> Result<(), String> {
     if schedule(work.pillars).is_none() {
         return Err(format!(
