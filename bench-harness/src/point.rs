@@ -231,8 +231,14 @@ pub(crate) const SETTING: &[&str] = &[
     "load",
     "clients",
     "outstanding_per_client",
+    "offered_ops_per_s",
+    "workload",
+    "records",
     "payload_bytes",
     "reply_bytes",
+    "generators",
+    "memory_limit_mb",
+    "fault",
 ];
 
 #[cfg(test)]

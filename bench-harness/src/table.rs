@@ -57,7 +57,8 @@ const ROWS: &[(&str, Quantity, usize)] = &[
 ];
 
 const NAME_WIDTH: usize = 32;
-const COLUMN_WIDTH: usize = 16;
+/// Characters of a column, unless its heading needs more.
+pub(crate) const COLUMN_WIDTH: usize = 16;
 
 fn heading(point: &Point) -> String {
     let authenticated = match point.client_auth.as_str() {
@@ -132,7 +133,8 @@ fn number(value: f64, digits: usize) -> String {
     format!("{value:.digits$}")
 }
 
-fn row(out: &mut String, name: &str, cells: &[String], width: usize) {
+/// A line of a table: a name, then a cell for each column.
+pub(crate) fn row(out: &mut String, name: &str, cells: &[String], width: usize) {
     let padding = " ".repeat(NAME_WIDTH.saturating_sub(name.chars().count()));
     let _ = write!(out, "{name}{padding}");
     for cell in cells {

@@ -43,7 +43,7 @@ reptor.start.Configurator)
 reptor.start.ReplicaHost)
     tag=HMAC_SHA256
     grep -q '^crypto.clients.cert_algo = RSA' "$2" && tag=RSA_2048_SHA256
-    [ $tag = HMAC_SHA256 ] || [ -d "$(dirname "$2")/../../../config/keys" ] || exit 7
+    [ $tag = HMAC_SHA256 ] || [ -d "$(dirname "$2")/../../config/keys" ] || exit 7
     [ $REPTOR = ignores ] && tag=MD5
     echo "[main] INFO  reptor.start.ReplicaHost - Certification:"
     for who in 'client  (replica) ' 'replica (client)  ' 'replica (standard)' 'replica (strong)  '; do

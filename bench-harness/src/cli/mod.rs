@@ -43,7 +43,7 @@ pub enum Command {
     Worker(WorkerArgs),
     /// Makes figures, a page and a summary from results folders, or the index of all results.
     Report(ReportArgs),
-    /// A replica for measuring; started by `run` and `demo`.
+    /// A replica for measuring; started by `run`, `demo` and `compare`.
     #[command(hide = true)]
     Replica(ReplicaArgs),
     /// Runs another program, which ends with the one that started this; used by `compare`.

@@ -10,6 +10,7 @@ use crate::cli::{CompareArgs, PeerArg};
 use crate::environment::{self, Environment};
 use crate::error::{Failure, usage};
 use crate::files::{Files, Manifest};
+use crate::measure::Measured;
 use crate::peers::{self, Auth, Install, Launcher, Limits, PeerPoint, PeerWork, System};
 use crate::point::Point;
 use crate::progress::Progress;
@@ -136,22 +137,14 @@ fn measure(
     let mut ours = Some(ours);
     let mut peers = installed(flags, &work, report);
     for repeat in 0..flags.repeat {
-        let label = |name: &str| format!("measuring {name}, {} of {}", repeat + 1, flags.repeat);
+        let spinner =
+            |name: &str| progress.spinner(&format!("measuring {name}, {} of {}", repeat + 1, flags.repeat));
         if let Some(meter) = &mut ours {
-            let spinner = progress.spinner(&label("Hypostyle"));
+            let bar = spinner("Hypostyle");
             let measured = meter.measure(repeat);
-            spinner.finish_and_clear();
+            bar.finish_and_clear();
             match measured {
-                Ok(measured) => {
-                    files.write_latencies(
-                        &measured.point,
-                        &measured.latencies,
-                        measured.began,
-                        measured.measured,
-                    )?;
-                    report.points.push(measured.point);
-                    files.write_points(&report.points)?;
-                }
+                Ok(measured) => keep(measured, files, report)?,
                 Err(error) => {
                     ours = None;
                     report.fail("Hypostyle", repeat, &error);
@@ -160,9 +153,9 @@ fn measure(
         }
         let mut left = Vec::new();
         for peer in peers {
-            let spinner = progress.spinner(&label(peer.system.name()));
+            let bar = spinner(peer.system.name());
             let measured = peer.measure(&mut launcher, &work, repeat);
-            spinner.finish_and_clear();
+            bar.finish_and_clear();
             match measured {
                 Ok(point) => {
                     report.peers.push(point);
@@ -175,6 +168,12 @@ fn measure(
         peers = left;
     }
     Ok(())
+}
+
+fn keep(measured: Measured, files: &Files, report: &mut Report) -> anyhow::Result<()> {
+    files.write_latencies(&measured.point, &measured.latencies, measured.began, measured.measured)?;
+    report.points.push(measured.point);
+    files.write_points(&report.points)
 }
 
 /// The peers that can be started; the others are told as failed.

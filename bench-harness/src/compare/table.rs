@@ -4,6 +4,7 @@ use super::peers::Report;
 use crate::peers::{PeerPoint, System};
 use crate::point::Point;
 use crate::summary::Spread;
+use crate::table::{COLUMN_WIDTH, row};
 
 /// The figures for a person: a column for each system, a row for each quantity; medians where there are repeats. Below: who
 /// signs what, and what to know of each.
@@ -13,17 +14,23 @@ pub fn table(report: &Report) -> String {
     let columns = columns(report);
     if !columns.is_empty() {
         out.push_str(&heading(report));
-        row(&mut out, "", &each(&columns, Column::heading));
+        row(&mut out, "", &each(&columns, Column::heading), COLUMN_WIDTH);
         for (name, ours, theirs, digits) in ROWS {
-            row(&mut out, name, &each(&columns, |column| column.cell(*ours, *theirs, *digits)));
+            row(&mut out, name, &each(&columns, |column| column.cell(*ours, *theirs, *digits)), COLUMN_WIDTH);
         }
         if let Some(base) = columns.first().filter(|column| matches!(column, Column::Ours(_))) {
             row(
                 &mut out,
                 "throughput, ours / theirs",
                 &each(&columns, |column| ratio(base, column, THROUGHPUT)),
+                COLUMN_WIDTH,
             );
-            row(&mut out, "Σ CPU scaled, theirs / ours", &each(&columns, |column| ratio(column, base, CPU)));
+            row(
+                &mut out,
+                "Σ CPU scaled, theirs / ours",
+                &each(&columns, |column| ratio(column, base, CPU)),
+                COLUMN_WIDTH,
+            );
         }
         out.push('\n');
     }
@@ -122,17 +129,6 @@ fn heading(report: &Report) -> String {
          an operation counts at f+1 valid matching replies in ours; in the others as their own client counts\n\n",
         report.setting.name()
     )
-}
-
-const NAME_WIDTH: usize = 32;
-const COLUMN_WIDTH: usize = 16;
-
-fn row(out: &mut String, name: &str, cells: &[String]) {
-    let _ = write!(out, "{name:<NAME_WIDTH$}");
-    for cell in cells {
-        let _ = write!(out, "  {cell:>COLUMN_WIDTH$}");
-    }
-    out.push('\n');
 }
 
 fn notes(out: &mut String, report: &Report) {

@@ -266,7 +266,7 @@ impl Running {
                 return one.failed("can't go on");
             }
             if Instant::now() > deadline {
-                return one.failed(&format!("{why} after {:?}", self.limits.start));
+                return one.failed(&format!("{why} after {:?} (see --start-timeout)", self.limits.start));
             }
             self.pause()?;
         }
@@ -370,4 +370,38 @@ fn finish(one: &Started, limit: Duration) -> anyhow::Result<()> {
 fn go(addresses: &[SocketAddr]) -> io::Result<()> {
     let socket = UdpSocket::bind(("127.0.0.1", 0))?;
     addresses.iter().try_for_each(|address| socket.send_to(b"GO", address).map(drop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_gets_the_datagram_that_begins_a_run() {
+        let sockets = [(); 5].map(|()| UdpSocket::bind(("127.0.0.1", 0)).expect("a free port"));
+        let addresses: Vec<SocketAddr> = sockets.iter().map(|one| one.local_addr().expect("bound")).collect();
+        go(&addresses).expect("sent");
+        for socket in sockets {
+            socket.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
+            let mut text = [0; 8];
+            let (length, _) = socket.recv_from(&mut text).expect("it came");
+            assert_eq!(&text[..length], b"GO");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_being_written_is_not_read_yet() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let log = directory.path().join("log");
+        let process = Process::start(&mut Command::new("true"), &log).expect("starts");
+        let one = Started { name: "replica 0".to_owned(), process, log };
+        let read = |written: &[u8], from| {
+            fs::write(&one.log, written).expect("written");
+            one.output(from).expect("readable")
+        };
+        assert_eq!(read(b"RPS: 1\nRPS: 23", 0), "RPS: 1\n");
+        assert_eq!(read(b"RPS: 1\nRPS: 23\n", 7), "RPS: 23\n");
+        assert_eq!(read(b"RPS", 0), "");
+        assert_eq!(read(b"\xff\n", 0), "\u{fffd}\n", "whatever it is");
+    }
 }

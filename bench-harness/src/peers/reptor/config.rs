@@ -1,7 +1,8 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use crate::peers::work::{Auth, PeerWork, REPLICAS, REPLY_BYTES};
+use super::certificates;
+use crate::peers::work::{PeerWork, REPLICAS, REPLY_BYTES};
 
 /// Its messages at INFO with their time, as without a configuration, and nothing below.
 pub(super) const LOGBACK: &str = r#"<configuration debug="false">
@@ -52,11 +53,7 @@ pub(super) fn configuration(shipped: &[String], work: &PeerWork, addresses: &[So
 }
 
 fn overrides(work: &PeerWork) -> Vec<(&'static str, String)> {
-    let (clients, replicas) = match work.auth {
-        Auth::R => ("RSA_2048_SHA256", "RSA_2048_SHA256"),
-        Auth::T => ("HMAC_SHA256", "RSA_2048_SHA256"),
-        Auth::D => ("HMAC_SHA256", "HMAC_SHA256"),
-    };
+    let (clients, replicas) = certificates(work.auth);
     vec![
         ("benchmark.application", "zero".to_owned()),
         ("benchmark.zero.writerate", "100".to_owned()),
@@ -81,6 +78,7 @@ fn overrides(work: &PeerWork) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peers::work::Auth;
     use crate::peers::work::tests::work;
 
     #[test]

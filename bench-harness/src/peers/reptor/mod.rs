@@ -14,8 +14,8 @@ use super::work::{Auth, PeerWork, REPLICAS};
 /// Four a replica and one for control each; one more for the load generator's control.
 pub(super) const ADDRESSES: usize = 5 * REPLICAS + 1;
 
-/// The configuration lies three directories deep: keys are looked for in `config/keys` beside the first.
-const CONFIGURATION: &str = "run/one/cfg/bench.cfg";
+/// Keys are looked for in `config/keys` two directories above the one that this lies in.
+const CONFIGURATION: &str = "run/cfg/bench.cfg";
 /// A run without a result shorter than this, in seconds, leaves none.
 const RUN_MIN_S: u64 = 10;
 
@@ -32,6 +32,17 @@ pub(super) fn signed(auth: Auth) -> Result<&'static str, &'static str> {
         Auth::D => {
             Ok("nothing is signed: HMAC-SHA256 for each receiver on requests, protocol messages and replies")
         }
+    }
+}
+
+/// What certifies messages of clients (and replies to them), and those between replicas.
+fn certificates(auth: Auth) -> (&'static str, &'static str) {
+    const RSA: &str = "RSA_2048_SHA256";
+    const HMAC: &str = "HMAC_SHA256";
+    match auth {
+        Auth::R => (RSA, RSA),
+        Auth::T => (HMAC, RSA),
+        Auth::D => (HMAC, HMAC),
     }
 }
 
@@ -193,9 +204,9 @@ mod tests {
         let plan = plan_in(install.path(), &work(Auth::D));
         assert_eq!((plan.replicas.len(), plan.go.len()), (4, 5));
         let tail = &plan.replicas[2].arguments[4..];
-        assert_eq!(tail, ["2", "/s/run/one/cfg/bench.cfg", "zero", "3", "20", "0", "/s/results"]);
+        assert_eq!(tail, ["2", "/s/run/cfg/bench.cfg", "zero", "3", "20", "0", "/s/results"]);
         let tail = &plan.client.arguments[4..];
-        assert_eq!(tail, ["0", "/s/run/one/cfg/bench.cfg", "3", "20", "0", "0", "zero", "/s/results"]);
+        assert_eq!(tail, ["0", "/s/run/cfg/bench.cfg", "3", "20", "0", "0", "zero", "/s/results"]);
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use super::certificates;
 use crate::peers::output::Interval;
 use crate::peers::work::Auth;
 
@@ -35,11 +36,7 @@ fn interval(line: &str) -> Option<Interval> {
 
 /// Each replica tells what is in force, whatever was set.
 pub(in crate::peers) fn check_certification(auth: Auth, output: &str) -> Result<(), String> {
-    let (clients, replicas) = match auth {
-        Auth::R => ("RSA_2048_SHA256", "RSA_2048_SHA256"),
-        Auth::T => ("HMAC_SHA256", "RSA_2048_SHA256"),
-        Auth::D => ("HMAC_SHA256", "HMAC_SHA256"),
-    };
+    let (clients, replicas) = certificates(auth);
     let expected = [
         ("client  (replica)", clients),
         ("replica (client)", clients),

@@ -1,6 +1,5 @@
 use anyhow::anyhow;
-use aws_lc_rs::encoding::AsDer as _;
-use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::encoding::{AsBigEndian as _, AsDer as _};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 
@@ -30,15 +29,21 @@ fn rsa_2048() -> Result<Pair, aws_lc_rs::error::Unspecified> {
     Ok(Pair { private: pair.as_der()?.as_ref().to_vec(), public: pair.public_key().as_ref().to_vec() })
 }
 
+/// PKCS#8 with the public key as the version of *ring* that it uses wrote it: tagged explicitly, where today's libraries
+/// tag it implicitly and it refuses that.
 fn ed25519() -> Result<Pair, aws_lc_rs::error::Unspecified> {
-    let private = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())?;
-    let pair = Ed25519KeyPair::from_pkcs8(private.as_ref()).map_err(|_| aws_lc_rs::error::Unspecified)?;
-    Ok(Pair { private: private.as_ref().to_vec(), public: pair.public_key().as_ref().to_vec() })
+    const HEAD: [u8; 16] = [0x30, 0x53, 2, 1, 1, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+    const BETWEEN: [u8; 5] = [0xa1, 0x23, 3, 0x21, 0];
+    let pair = Ed25519KeyPair::generate()?;
+    let seed = pair.seed()?.as_be_bytes()?;
+    let public = pair.public_key().as_ref();
+    Ok(Pair { private: [&HEAD, seed.as_ref(), &BETWEEN, public].concat(), public: public.to_vec() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_lc_rs::rand::SystemRandom;
     use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, UnparsedPublicKey};
 
     #[test]
@@ -53,6 +58,11 @@ mod tests {
             .verify(b"m", &signature)
             .expect("a pair");
         let pairs = pairs(Auth::D).expect("made");
-        assert!(pairs.len() == 4 && pairs.iter().all(|pair| pair.public.len() == 32));
+        assert_eq!(pairs.len(), 4);
+        for Pair { private, public } in pairs {
+            assert_eq!((private.len(), usize::from(private[1])), (85, 83), "the length that it states");
+            Ed25519KeyPair::from_seed_and_public_key(&private[16..48], &private[53..]).expect("a pair");
+            assert_eq!(private[53..], public);
+        }
     }
 }
