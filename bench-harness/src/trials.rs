@@ -10,6 +10,7 @@ use crate::files::{Files, Manifest};
 use crate::keys::Keys;
 use crate::measure::{Meter, Task};
 use crate::point::Point;
+use crate::presign::Presigned;
 use crate::progress::Progress;
 use crate::setting::{Setting, check_usage};
 use crate::signing;
@@ -49,19 +50,22 @@ impl<'a> Trials<'a> {
         })
     }
 
+    /// Signs the requests that `flags` ask for, unless they are kept from another time. [`measure`](Self::measure) would do
+    /// so too: apart, it can be timed apart.
+    ///
+    /// # Errors
+    /// When the setting makes no sense, or the requests can't be kept.
+    pub fn prepare(&self, flags: &RunArgs) -> anyhow::Result<()> {
+        self.presigned(&self.setting(flags)?).map(drop)
+    }
+
     /// Measures `flags` once; of its pillar counts the first.
     ///
     /// # Errors
     /// When the setting makes no sense, or the run is invalid.
     pub fn measure(&mut self, flags: &RunArgs) -> anyhow::Result<&Point> {
-        check_usage(flags)?;
-        let mut settings = Setting::all(flags, &self.keys.replicas(), &self.keys.clients())?;
-        if settings.is_empty() {
-            return usage("--pillars: give one number");
-        }
-        let setting = settings.swap_remove(0);
-        let presign = self.places.cache.join("presign");
-        let presigned = signing::presigned(&setting, &self.keys, &presign, self.progress)?;
+        let setting = self.setting(flags)?;
+        let presigned = self.presigned(&setting)?;
         let task = Task { setting: &setting, keys: &self.keys, presigned: presigned.as_ref(), repeat: 0 };
         let mut point = self.meter.measure(task)?.point;
         let before = self.points.iter().filter(|other| other.same_setting(&point)).count();
@@ -73,6 +77,16 @@ impl<'a> Trials<'a> {
         self.points.push(point);
         self.files.write_points(&self.points)?;
         Ok(self.points.last().expect("just pushed"))
+    }
+
+    fn setting(&self, flags: &RunArgs) -> anyhow::Result<Setting> {
+        check_usage(flags)?;
+        let settings = Setting::all(flags, &self.keys.replicas(), &self.keys.clients())?;
+        settings.into_iter().next().map_or_else(|| usage("--pillars: give one number"), Ok)
+    }
+
+    fn presigned(&self, setting: &Setting) -> anyhow::Result<Option<Presigned>> {
+        signing::presigned(setting, &self.keys, &self.places.cache.join("presign"), self.progress)
     }
 
     /// The machine.
