@@ -293,10 +293,11 @@ impl Search {
     }
 
     /// What a trial of these settings takes at most: a quarter more than the last time; where there was none, than any
-    /// other's, with what has to be prepared.
+    /// other's, with what has to be prepared. An invalid run says nothing: it has waited in vain.
     fn cost(&self, settings: Settings) -> Duration {
-        let own = self.trials.iter().rev().find(|trial| trial.settings == settings);
-        let most = |part: fn(Took) -> Duration| self.trials.iter().map(|trial| part(trial.took)).max();
+        let valid = || self.trials.iter().filter(|trial| trial.score.is_some());
+        let own = valid().rfind(|trial| trial.settings == settings);
+        let most = |part: fn(Took) -> Duration| valid().map(|trial| part(trial.took)).max();
         let seen = match own {
             Some(trial) => trial.took.measuring,
             None => {
