@@ -11,6 +11,7 @@ use crate::files::{Files, Manifest};
 use crate::keys::Keys;
 use crate::measure::{Meter, Task};
 use crate::point::{Point, point_name};
+use crate::presign::Presigned;
 use crate::progress::Progress;
 use crate::setting::Setting;
 use crate::signing;
@@ -50,15 +51,22 @@ impl<'a> Trials<'a> {
         })
     }
 
+    /// Signs the requests that `flags` ask for, unless they are kept from another time. [`measure`](Self::measure) would do
+    /// so too: apart, it can be timed apart.
+    ///
+    /// # Errors
+    /// When the setting makes no sense, or the requests can't be kept.
+    pub fn prepare(&self, flags: &RunArgs) -> anyhow::Result<()> {
+        self.presigned(&self.setting(flags)?).map(drop)
+    }
+
     /// Measures `flags` once; of each of its lists the first value.
     ///
     /// # Errors
     /// When the setting makes no sense, or the run is invalid.
     pub fn measure(&mut self, flags: &RunArgs) -> anyhow::Result<&Point> {
-        let choice = first(flags)?;
-        let setting = Setting::new(flags, &choice, &self.keys.replicas(), &self.keys.clients())?;
-        let presign = self.places.cache.join("presign");
-        let presigned = signing::presigned(&setting, &self.keys, &presign, self.progress)?;
+        let setting = self.setting(flags)?;
+        let presigned = self.presigned(&setting)?;
         let task = Task { setting: &setting, keys: &self.keys, presigned: presigned.as_ref(), repeat: 0 };
         let mut point = self.meter.measure(task)?.point;
         let before = self.points.iter().filter(|other| other.same_setting(&point)).count();
@@ -71,6 +79,15 @@ impl<'a> Trials<'a> {
         self.points.push(point);
         self.files.write_points(&self.points)?;
         Ok(self.points.last().expect("just pushed"))
+    }
+
+    fn setting(&self, flags: &RunArgs) -> anyhow::Result<Setting> {
+        let choice = first(flags)?;
+        Setting::new(flags, &choice, &self.keys.replicas(), &self.keys.clients())
+    }
+
+    fn presigned(&self, setting: &Setting) -> anyhow::Result<Option<Presigned>> {
+        signing::presigned(setting, &self.keys, &self.places.cache.join("presign"), self.progress)
     }
 
     /// The machine.

@@ -241,7 +241,7 @@ fn whole(value: f64) -> Option<u32> {
 mod tests {
     use std::time::Duration;
 
-    use crate::search::Part;
+    use crate::search::{Part, Took};
 
     use super::*;
     use crate::settings::tests::{DEFAULT, small};
@@ -261,7 +261,7 @@ mod tests {
             let mut one = point();
             one.throughput_ops_per_s = ops;
             one.replica_cpu_us_per_op = 4.0;
-            search.record(Some(ops), Duration::from_secs(1));
+            search.record(Some(ops), Took::default());
             points.push(Some(one));
         }
         (search, points)
@@ -323,7 +323,7 @@ mod tests {
         let mut search = Search::new(small(), DEFAULT, Duration::from_secs(1));
         let first = search.next(Duration::from_secs(100)).expect("the default");
         assert_eq!(first, DEFAULT);
-        search.record(None, Duration::from_secs(1));
+        search.record(None, Took::default());
         let environment = Environment::now(1024);
         let suite = SuiteCost { sign_us: 1.0, verify_us: 1.0 };
         let place = Circumstances {

@@ -22,8 +22,17 @@ pub struct Trial {
     pub part: Part,
     /// More is better; `None`: the run was invalid.
     pub score: Option<f64>,
-    /// How long it took, with all that belongs to it.
-    pub took: Duration,
+    /// How long it took.
+    pub took: Took,
+}
+
+/// What a trial took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Took {
+    /// What is done once for any settings: requests are signed.
+    pub preparing: Duration,
+    /// The rest, which each repetition takes again.
+    pub measuring: Duration,
 }
 
 /// A part of the search.
@@ -144,7 +153,7 @@ impl Search {
     }
 
     /// What came of the candidate that [`next`](Self::next) named: its score, `None` when the run was invalid.
-    pub fn record(&mut self, score: Option<f64>, took: Duration) {
+    pub fn record(&mut self, score: Option<f64>, took: Took) {
         let settings = self.queue.remove(0);
         let part = match self.stage {
             Stage::Heat => Part::Heat,
@@ -283,12 +292,19 @@ impl Search {
         median(own.map(|trial| trial.score))
     }
 
-    /// What a trial of these settings takes at most: a quarter more than the last time, or than any other's where there was
-    /// none, since a first one may have more to do.
+    /// What a trial of these settings takes at most: a quarter more than the last time; where there was none, than any
+    /// other's, with what has to be prepared. An invalid run says nothing: it has waited in vain.
     fn cost(&self, settings: Settings) -> Duration {
-        let own = self.trials.iter().rev().find(|trial| trial.settings == settings).map(|trial| trial.took);
-        let any = self.trials.iter().map(|trial| trial.took).max();
-        let seen = own.or(any).unwrap_or(self.guess);
+        let valid = || self.trials.iter().filter(|trial| trial.score.is_some());
+        let own = valid().rfind(|trial| trial.settings == settings);
+        let most = |part: fn(Took) -> Duration| valid().map(|trial| part(trial.took)).max();
+        let seen = match own {
+            Some(trial) => trial.took.measuring,
+            None => {
+                most(|took| took.measuring).unwrap_or(self.guess)
+                    + most(|took| took.preparing).unwrap_or_default()
+            }
+        };
         seen + seen / 4
     }
 

@@ -21,7 +21,7 @@ use hypostyle_bench::trials::Trials;
 
 use crate::cli::TuneArgs;
 use crate::report::{Circumstances, Report, workload};
-use crate::search::Search;
+use crate::search::{Search, Took};
 use crate::settings::{AXES, Axis, Settings, Space};
 use crate::target::Target;
 
@@ -88,6 +88,9 @@ const TAIL: Duration = Duration::from_secs(1);
 /// What starting, comparing and ending replicas takes, as a first guess.
 const OVERHEAD: Duration = Duration::from_secs(2);
 
+/// Runs of the default that may be invalid before it is believed that all are.
+const DEFAULT_TRIES: u32 = 3;
+
 /// The point of each trial of `search`, `None` where the run was invalid; and who ended it early.
 fn measure_all(
     search: &mut Search,
@@ -97,20 +100,31 @@ fn measure_all(
     stop: &Stop,
 ) -> anyhow::Result<(Vec<Option<Point>>, Option<EndedBy>)> {
     let mut points: Vec<Option<Point>> = Vec::new();
+    let mut failed = 0;
     while let Some(settings) = search.next(stop.left()) {
+        let flags = with_settings(flags, settings);
         let start = Instant::now();
+        let prepared = trials.prepare(&flags);
+        let preparing = start.elapsed();
         let spinner = progress.spinner(&format!("{} s left; measuring {settings}", stop.left().as_secs()));
-        let measured = trials.measure(&with_settings(flags, settings)).cloned();
+        let measured = prepared.and_then(|()| trials.measure(&flags).cloned());
         spinner.finish_and_clear();
         if let Some(by) = stop.asked() {
             return Ok((points, Some(by)));
         }
         let point = match measured {
-            // Without the default there is nothing to compare with.
-            Err(error) if points.is_empty() => return Err(error.context("the default")),
+            // Without the default there is nothing to compare with: on a noisy machine one run may be invalid.
+            Err(error) if points.is_empty() => {
+                failed += 1;
+                if failed == DEFAULT_TRIES {
+                    return Err(error.context("the default"));
+                }
+                continue;
+            }
             measured => measured.ok(),
         };
-        search.record(point.as_ref().map(|point| target.score(point)), start.elapsed());
+        let took = Took { preparing, measuring: start.elapsed().saturating_sub(preparing) };
+        search.record(point.as_ref().map(|point| target.score(point)), took);
         points.push(point);
     }
     Ok((points, None))

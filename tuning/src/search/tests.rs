@@ -12,13 +12,15 @@ struct Fake {
     budget: Duration,
     spent: Duration,
     took: Duration,
+    preparing: Duration,
 }
 
 impl Fake {
     fn new(surface: fn(Settings) -> Option<f64>, noise: f64, seed: u64) -> Self {
         let took = Duration::from_millis(2300);
         let budget = Duration::from_secs(120);
-        Self { surface, noise, random: seed * 2 + 1, budget, spent: Duration::ZERO, took }
+        let preparing = Duration::from_secs(1);
+        Self { surface, noise, random: seed * 2 + 1, budget, spent: Duration::ZERO, took, preparing }
     }
 
     /// From -1 to 1, by a linear congruence.
@@ -33,8 +35,9 @@ impl Fake {
         let mut search = Search::new(space, DEFAULT, Duration::from_secs(3));
         while let Some(settings) = search.next(self.budget.saturating_sub(self.spent)) {
             let fresh = search.trials().iter().all(|trial| trial.settings != settings);
-            let took = self.took.mul_f64(1.0 + 0.1 * self.random()) + Duration::from_secs(u64::from(fresh));
-            self.spent += took;
+            let measuring = self.took.mul_f64(1.0 + 0.1 * self.random());
+            let took = Took { measuring, preparing: self.preparing * u32::from(fresh) };
+            self.spent += took.measuring + took.preparing;
             let noise = 1.0 + self.noise * self.random();
             search.record((self.surface)(settings).map(|score| score * noise), took);
         }
@@ -129,8 +132,12 @@ fn it_ends_within_any_budget() {
             fake.budget = Duration::from_secs(seconds);
             let search = fake.drive(small());
             // The default is measured whatever the budget.
-            let first = search.trials()[0].took;
-            assert!(fake.spent <= fake.budget.max(first), "{seconds} s, seed {seed}: {:?}", fake.spent);
+            let Took { preparing, measuring } = search.trials()[0].took;
+            assert!(
+                fake.spent <= fake.budget.max(preparing + measuring),
+                "{seconds} s, seed {seed}: {:?}",
+                fake.spent
+            );
             assert_eq!(search.finals() % 2, 0);
         }
     }
@@ -147,6 +154,17 @@ fn a_short_budget_still_looks_and_compares() {
 }
 
 #[test]
+fn what_is_prepared_once_leaves_time_for_repetitions() {
+    let preparing = Duration::from_secs(15);
+    let mut fake = Fake { preparing, ..Fake::new(hill, 0.0, 1) };
+    let search = fake.drive(small());
+    assert!(fake.spent <= fake.budget, "{:?}", fake.spent);
+    let fresh = search.trials().iter().filter(|trial| trial.took.preparing == preparing).count();
+    assert!(fresh >= 4, "{fresh}");
+    assert_eq!(search.verdict().reason, Reason::NoWorse);
+}
+
+#[test]
 fn settings_that_do_not_run_lose() {
     let surface: fn(Settings) -> Option<f64> =
         |settings| if settings.pillars > 1 { None } else { hill(settings) };
@@ -158,7 +176,8 @@ fn settings_that_do_not_run_lose() {
 fn an_interrupted_search_says_what_it_has() {
     let mut search = Search::new(small(), DEFAULT, Duration::from_secs(1));
     assert_eq!(search.verdict().reason, Reason::NoTime);
-    let (long, took) = (Duration::from_secs(1000), Duration::from_secs(1));
+    let long = Duration::from_secs(1000);
+    let took = Took { measuring: Duration::from_secs(1), ..Took::default() };
     while let Some(settings) = search.next(long) {
         search.record(hill(settings), took);
         match search.finals() {
