@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use hypostyle::ReplicaId;
-use hypostyle::config::{self, ClusterConfig, Cores, Count, ReplicaConfig};
+use hypostyle::config::{self, ClusterConfig, Cores, Count, ReplicaConfig, Threads};
 use hypostyle::crypto::PublicKey;
 use serde::{Deserialize, Serialize};
 
@@ -32,14 +32,6 @@ pub(crate) struct Setting {
     pub(crate) memory_limit: Option<u64>,
     /// What is done to replicas in the window.
     pub(crate) faults: Vec<Fault>,
-}
-
-/// How each replica spreads its work over threads.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Threads {
-    workers: Count,
-    executor: config::Executor,
-    crypto_threads: Count,
 }
 
 /// Who generates the load.
@@ -93,7 +85,7 @@ impl Setting {
         let cluster = cluster(flags, choice, &replicas[..usize::from(choice.n)], clients)?;
         Ok(Self {
             cluster,
-            threads: Threads::of(flags),
+            threads: threads(flags),
             load: Load::of(flags, choice),
             generators: Generators::of(flags),
             address: flags.address,
@@ -146,19 +138,17 @@ impl Setting {
     }
 }
 
-impl Threads {
-    fn of(flags: &RunArgs) -> Self {
-        let count = |auto| match auto {
-            Auto::Auto => Count::Auto,
-            Auto::Fixed(threads) => Count::Fixed(threads),
-        };
-        let executor = match flags.executor {
-            Executor::Auto => config::Executor::Auto,
-            Executor::Inline => config::Executor::Inline,
-            Executor::Thread => config::Executor::Thread,
-        };
-        Self { workers: count(flags.workers), executor, crypto_threads: count(flags.crypto_threads) }
-    }
+fn threads(flags: &RunArgs) -> Threads {
+    let count = |auto| match auto {
+        Auto::Auto => Count::Auto,
+        Auto::Fixed(threads) => Count::Fixed(threads),
+    };
+    let executor = match flags.executor {
+        Executor::Auto => config::Executor::Auto,
+        Executor::Inline => config::Executor::Inline,
+        Executor::Thread => config::Executor::Thread,
+    };
+    Threads { workers: count(flags.workers), executor, crypto_threads: count(flags.crypto_threads) }
 }
 
 impl Generators {
