@@ -92,6 +92,9 @@ impl<'a> Terminal<'a> {
             }
             ["hypostyle-bench", "run", ..] => self.bench(&words),
             ["hypostyle-bench", "pillar-scaling", ..] => self.scaling(&words),
+            ["hypostyle-bench", "sweep", ..] => self.sweep(&words),
+            ["hypostyle-bench", "compare", ..] => self.compare(&words),
+            ["hypostyle-tune", ..] => self.tune(&words),
             _ => panic!("README has a command that this test doesn't know: {line}"),
         }
     }
@@ -199,10 +202,52 @@ impl<'a> Terminal<'a> {
         assert!(self.directory.path().join("scaling/scaling.csv").exists());
     }
 
+    /// The same over fewer loads.
+    fn sweep(&self, words: &[&str]) {
+        let mut less = words.to_vec();
+        less.extend(["--outstanding", "1,10", "--warmup", "100ms", "--duration", "300ms", "--repeat", "1"]);
+        less.extend(["--accept-marks", "--json", "--out", "sweep"]);
+        assert_eq!(pillars_measured(&self.finish(&less)), "1,1,2,2");
+        let page = fs::read_to_string(self.directory.path().join("sweep/report.html")).unwrap();
+        assert!(page.contains("<svg"), "the page has figures");
+    }
+
+    /// Where the systems that it names aren't installed: ours is measured, and each of them is told with its directory.
+    fn compare(&self, words: &[&str]) {
+        let mut less = words.to_vec();
+        less.extend([
+            "--warmup",
+            "100ms",
+            "--duration",
+            "300ms",
+            "--repeat",
+            "1",
+            "--json",
+            "--out",
+            "compare",
+        ]);
+        let output = self.command(&less).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        for install in words.iter().filter_map(|word| word.split_once('=')) {
+            assert!(errors.contains(install.1), "{install:?} in {errors}");
+        }
+        assert_eq!(pillars_measured(&output), "1");
+    }
+
+    /// With less time.
+    fn tune(&self, words: &[&str]) {
+        let mut less = words.to_vec();
+        let budget = words.iter().position(|word| *word == "--budget").unwrap();
+        less[budget + 1] = "12s";
+        less.extend(["--out", "tune", "--profile-out", "profile.toml"]);
+        self.finish(&less);
+        assert!(self.directory.path().join("profile.toml").exists());
+    }
+
     /// What `cargo demo` runs, as a debug build.
     fn demo(&self) {
-        let output =
-            self.finish(&["hypostyle-bench", "demo", "--json", "--accept-marks", "--out", "figures"]);
+        let output = self.finish(&["hypostyle-bench", "demo", "--json", "--out", "figures"]);
         assert_eq!(pillars_measured(&output), "1,2");
     }
 }
