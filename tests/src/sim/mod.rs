@@ -4,6 +4,7 @@
 mod batch;
 mod client;
 mod cluster;
+mod convergence;
 mod describe;
 mod faults;
 mod hostile;

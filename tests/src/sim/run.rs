@@ -1,13 +1,12 @@
 //! A run from its seed to its end: first anything may go wrong, then nothing does and all that is outstanding must be
 //! done within a bound.
 
-use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use hypostyle::simulation::Member;
-use hypostyle_app_api::Digest;
 use hypostyle_pillars::Progress;
 
+use super::convergence::converge;
 use super::options::Options;
 use super::queue::{SECOND, Time};
 use super::random::Random;
@@ -152,28 +151,6 @@ fn recovered(world: &mut World) -> Check {
     Err(Violation { invariant: "recovery", what: places(world) })
 }
 
-/// Everybody comes to the same place, and is silent there.
-fn converge(world: &mut World) -> Check {
-    let quiet = 20 * world.options.view_timeout;
-    world.run_until(world.now + quiet, |_| false)?;
-    // Who hasn't found out yet that its state is wrong may still be so; who has must have another.
-    let aware: Vec<_> = (0..world.n()).filter(|index| !is_unaware(world, *index)).collect();
-    let states: Vec<_> = aware.into_iter().filter_map(|index| state(world, index)).collect();
-    let equal = states.windows(2).all(|pair| pair[0] == pair[1]);
-    if !equal {
-        return Err(Violation { invariant: "convergence", what: places(world) });
-    }
-    // Who has left a view alone goes on asking: fewer than f+1 move nobody. And adversaries keep others awake.
-    let views: BTreeSet<_> =
-        members(world).flat_map(|member| member.progress().map(|p| (p.pillar, p.view))).collect();
-    if world.options.byzantine.is_empty() && views.len() == usize::from(world.options.pillars) {
-        world.checkers.traffic.idles();
-        world.run_until(world.now + quiet, |_| false)?;
-        world.checkers.traffic.idled()?;
-    }
-    Ok(())
-}
-
 /// View changes of a pillar that clients with bad tags can bring about in a period, in multiples of the view timeout.
 const BAD_TAGS: (u64, Time) = (3, 128);
 
@@ -198,17 +175,6 @@ pub(super) fn members(world: &World) -> impl Iterator<Item = &Member<Service>> {
         .iter()
         .filter(|replica| replica.is_honest())
         .filter_map(|replica| replica.member.as_deref())
-}
-
-fn is_unaware(world: &World, index: usize) -> bool {
-    let executor = world.replicas[index].member.as_ref().map(|member| member.executor());
-    executor.is_some_and(|executor| executor.application().is_rotten() && !executor.diverged())
-}
-
-fn state(world: &mut World, index: usize) -> Option<(u64, Digest)> {
-    let replica = &mut world.replicas[index];
-    let (position, digest) = replica.member.as_mut().filter(|_| replica.byzantine.is_none())?.state();
-    Some((position.0, digest))
 }
 
 pub(super) fn places(world: &World) -> String {
