@@ -18,6 +18,8 @@ const UNSAFE_IN: &[&str] = &[
 const SLEEP_IN: &[&str] = &[
     "bench-harness/src/cluster.rs",
     "bench-harness/src/measure.rs",
+    "bench-harness/src/remote.rs",
+    "bench-harness/tests/load.rs",
     "bench-harness/tests/run.rs",
     "tests/src/poll.rs",
 ];

@@ -162,3 +162,15 @@ fn wrong_usage_is_told_with_a_remedy_and_exit_code_2() {
     }
     assert_eq!(tune("--budget soon").output().expect("the program starts").status.code(), Some(2));
 }
+
+#[test]
+fn every_committed_profile_can_be_read() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/profiles");
+    let files: Vec<_> =
+        std::fs::read_dir(directory).expect("profiles").map(|entry| entry.expect("a file").path()).collect();
+    assert!(!files.is_empty());
+    for file in files {
+        let profile = hypostyle::config::Profile::load(&file).expect("as hypostyle-tune wrote it");
+        assert!(profile.cluster.pillars.is_some(), "{}", file.display());
+    }
+}

@@ -147,16 +147,23 @@ impl Part {
     /// A row for each setting, at its best load.
     fn rows(&self) -> Vec<Vec<Cell>> {
         let mut last = String::new();
-        let variants = Variant::all(&self.folder);
-        let groups = variants.iter().filter_map(|variant| variant.best().or(variant.groups.last()));
-        groups
-            .map(|group| {
-                let name = self.name(group);
-                let shown = if name == last { String::new() } else { name.clone() };
-                last = name;
-                self.row(shown, group)
-            })
-            .collect()
+        let mut rows = Vec::new();
+        for variant in &Variant::all(&self.folder) {
+            let Some(group) = variant.best().or(variant.groups.last()) else { continue };
+            let name = self.name(group);
+            // The pillar count has a column.
+            let own = variant.label.split(", ").filter(|part| !part.starts_with("P = ")).map(str::to_owned);
+            let load = (variant.groups.len() > 1).then(|| group.first().load.brief());
+            let own: Vec<String> = own.chain(load).collect();
+            let mut shown = if name == last { String::new() } else { plain(&name) };
+            if !own.is_empty() {
+                let colon = if shown.is_empty() { "" } else { ": " };
+                let _ = write!(shown, "{colon}{}", plain(&own.join(", ")));
+            }
+            last = name;
+            rows.push(self.row(shown, group));
+        }
+        rows
     }
 
     fn name(&self, group: &Group<'_>) -> String {
