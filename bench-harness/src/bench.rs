@@ -41,6 +41,8 @@ pub struct Report {
     pub command: Vec<String>,
     /// Commit of the sources.
     pub commit: String,
+    /// Digest of the program.
+    pub program: String,
     /// The machine.
     pub environment: Environment,
     /// Where the files are.
@@ -145,13 +147,15 @@ pub fn run(
         medians: Vec::new(),
         command: std::env::args().collect(),
         commit: environment::commit(),
+        program: environment::program(),
         environment,
         files: files.directory().to_owned(),
         error: None,
     };
     let mut timeline = Vec::new();
-    if before == Before::Continued {
-        (report.points, timeline) = finished(&files, &settings, &report.commit)?;
+    match before {
+        Before::Replaced => files.clear()?,
+        Before::Continued => (report.points, timeline) = finished(&files, &settings, &report.program)?,
     }
     let began = SystemTime::now();
     write_manifest(&files, &report, &settings, began)?;
@@ -167,13 +171,13 @@ pub fn run(
 fn finished(
     files: &Files,
     settings: &[Setting],
-    commit: &str,
+    program: &str,
 ) -> anyhow::Result<(Vec<Point>, Vec<Interval>)> {
     let (points, timeline) = files.read()?;
     let directory = files.directory().display();
-    if let Some(earlier) = files.commit()?.filter(|earlier| earlier != commit && !points.is_empty()) {
+    if !points.is_empty() && files.program()?.as_deref() != Some(program) {
         return usage(format!(
-            "{directory} was begun with commit {earlier}, this is {commit}: choose another --out"
+            "{directory} was begun with another build of this program: choose another --out"
         ));
     }
     let names: Vec<String> = settings.iter().map(Setting::name).collect();
@@ -268,6 +272,7 @@ fn write_manifest(
     files.write_manifest(&Manifest {
         command: &report.command,
         commit: &report.commit,
+        program: &report.program,
         began,
         environment: &report.environment,
         configurations: &configurations,
@@ -300,6 +305,7 @@ mod tests {
             medians: Vec::new(),
             command: Vec::new(),
             commit: String::new(),
+            program: String::new(),
             environment: Environment::now(1024),
             files: PathBuf::new(),
             error: None,

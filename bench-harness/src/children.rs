@@ -145,6 +145,9 @@ pub fn clean_up_on_interrupt() -> anyhow::Result<()> {
         for path in &registry.scratch {
             let _ = fs::remove_dir_all(path);
         }
+        for group in &registry.groups {
+            let _ = fs::remove_dir(group);
+        }
         // The registry stays locked: no child is started any more.
         std::process::exit(130);
     })?;
@@ -193,11 +196,23 @@ pub fn raise_open_files() -> u64 {
 struct Registry {
     children: Vec<Arc<Mutex<Child>>>,
     scratch: Vec<PathBuf>,
+    /// Control groups of children: directories that can be removed once these have ended.
+    groups: Vec<PathBuf>,
     closed: bool,
 }
 
+/// A control group is removed on an interrupt too.
+pub(crate) fn register_group(group: &Path) {
+    lock(&REGISTRY).groups.push(group.to_owned());
+}
+
+/// It is gone.
+pub(crate) fn forget_group(group: &Path) {
+    lock(&REGISTRY).groups.retain(|other| other != group);
+}
+
 static REGISTRY: Mutex<Registry> =
-    Mutex::new(Registry { children: Vec::new(), scratch: Vec::new(), closed: false });
+    Mutex::new(Registry { children: Vec::new(), scratch: Vec::new(), groups: Vec::new(), closed: false });
 
 /// A panic elsewhere must not keep children alive: a poisoned lock is as good as any.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -156,8 +156,8 @@ pub(crate) fn check_usage(flags: &RunArgs) -> anyhow::Result<()> {
             return usage(format!("{flag} 0: use 1 or more"));
         }
     }
-    let generators = flags.worker.len().max(flags.generators.into());
-    if generators == 0 || generators > flags.clients as usize {
+    let generators = generators(flags);
+    if generators == 0 || generators > flags.clients {
         return usage(format!(
             "{generators} generators for {} clients: each needs one at least",
             flags.clients
@@ -184,6 +184,11 @@ pub(crate) fn check_usage(flags: &RunArgs) -> anyhow::Result<()> {
     })
 }
 
+fn generators(flags: &RunArgs) -> u32 {
+    let workers = u32::try_from(flags.worker.len()).unwrap_or(u32::MAX);
+    workers.max(flags.generators.into())
+}
+
 /// More faulty replicas than f, and nothing would be acknowledged any more.
 fn check_faults(flags: &RunArgs) -> anyhow::Result<()> {
     let replicas: BTreeSet<usize> = flags.fault.iter().map(Fault::replica).collect();
@@ -194,6 +199,11 @@ fn check_faults(flags: &RunArgs) -> anyhow::Result<()> {
             "--fault: {n} replicas, 0 to {}, bear faults of {f} of them",
             n.saturating_sub(1)
         ));
+    }
+    if flags.presign.is_some() && !flags.fault.is_empty() {
+        return usage(
+            "--fault with --presign: the window ends when requests are used up, perhaps before the fault; leave out one",
+        );
     }
     if let Some(late) = flags.fault.iter().find(|fault| fault.end() >= flags.duration) {
         return usage(format!("--fault {late}: it must be over within the window of --duration"));
@@ -211,7 +221,12 @@ fn check_choice(flags: &RunArgs, choice: &Choice) -> anyhow::Result<()> {
     }
     let outstanding = match choice.pace {
         Pace::Closed { outstanding: 0 } => return usage("--outstanding 0: use 1 or more"),
-        Pace::Open { rate: 0, .. } => return usage("--rate 0: use 1 or more"),
+        Pace::Open { rate, .. } if rate < generators(flags) => {
+            return usage(format!(
+                "--rate {rate}: use 1 or more for each of {} generators",
+                generators(flags)
+            ));
+        }
         pace => pace.outstanding(),
     };
     let needed = u64::from(flags.clients) * u64::from(outstanding.max(1)) * 2;
@@ -261,6 +276,8 @@ mod tests {
             ("--clients 2 --generators 3", "each needs one"),
             ("--generators 2 --presign", "leave out one"),
             ("--fault pause:0@1s+5s", "within the window"),
+            ("--fault crash:0@1s --presign", "leave out one"),
+            ("--rate 1 --generators 2", "each of 2"),
             ("--pillars 1,2,1", "--repeat"),
         ] {
             let error = check_usage(&flags(text)).expect_err(text);

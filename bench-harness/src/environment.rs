@@ -2,6 +2,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use hypostyle::crypto::sha256;
 use serde::{Deserialize, Serialize};
 
 /// The machine and its state when a measurement began: what a reader needs to judge it.
@@ -63,6 +64,12 @@ pub fn commit() -> String {
         Some(changes) if changes.is_empty() => commit,
         _ => format!("{commit}-dirty"),
     }
+}
+
+/// Digest of this program's file: another build measures something else, whatever its commit says.
+#[must_use]
+pub fn program() -> String {
+    fs::read("/proc/self/exe").map_or_else(|_| "unknown".into(), |bytes| sha256(&[&bytes]).to_string())
 }
 
 fn read(path: &str) -> String {

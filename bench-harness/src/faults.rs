@@ -164,6 +164,12 @@ impl Director {
         Ok(())
     }
 
+    /// Whether every fault was made, and is over.
+    #[must_use]
+    pub(crate) fn is_done(&self) -> bool {
+        self.actions.is_empty()
+    }
+
     /// What was done and seen.
     #[must_use]
     pub(crate) fn events(self) -> Vec<Event> {

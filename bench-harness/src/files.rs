@@ -26,6 +26,8 @@ pub(crate) struct Manifest<'a> {
     pub(crate) command: &'a [String],
     /// Commit of the sources.
     pub(crate) commit: &'a str,
+    /// Digest of the program.
+    pub(crate) program: &'a str,
     /// When it began, seconds since the Unix epoch.
     #[serde(rename = "began_unix_s", serialize_with = "unix_seconds")]
     pub(crate) began: SystemTime,
@@ -123,21 +125,37 @@ impl Files {
         Ok((points, timeline))
     }
 
-    /// The commit whose program wrote here before, if one did.
+    /// Removes what an earlier measurement left here.
+    ///
+    /// # Errors
+    /// When that can't be done.
+    pub(crate) fn clear(&self) -> anyhow::Result<()> {
+        for entry in fs::read_dir(&self.directory)? {
+            let path = entry?.path();
+            let is_log = path.extension().is_some_and(|extension| extension == "hlog");
+            let is_table = OF_A_MEASUREMENT.iter().any(|name| path.ends_with(name));
+            if is_log || is_table {
+                fs::remove_file(&path).with_context(|| path.display().to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Digest of the program that wrote here before, if it told.
     ///
     /// # Errors
     /// When the manifest can't be read.
-    pub(crate) fn commit(&self) -> anyhow::Result<Option<String>> {
+    pub(crate) fn program(&self) -> anyhow::Result<Option<String>> {
         #[derive(Deserialize)]
         struct Written {
-            commit: String,
+            program: Option<String>,
         }
         let text = self.read_text(MANIFEST)?;
         if text.is_empty() {
             return Ok(None);
         }
         let written: Written = serde_json::from_str(&text).with_context(|| self.place(MANIFEST, 1))?;
-        Ok(Some(written.commit))
+        Ok(written.program)
     }
 
     /// Nothing when there is no such file.
@@ -198,6 +216,8 @@ impl Files {
     }
 }
 
+/// Beside latencies.
+const OF_A_MEASUREMENT: &[&str] = &["points.csv", JOURNAL, TIMELINE, "knees.csv"];
 const JOURNAL: &str = "points.jsonl";
 const TIMELINE: &str = "timeline.csv";
 const MANIFEST: &str = "manifest.json";

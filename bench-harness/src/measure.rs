@@ -139,6 +139,9 @@ fn load(cluster: &mut Cluster, task: Task<'_>, faulty: &[usize]) -> anyhow::Resu
         }
         director.act(cluster)?;
     }
+    if !director.is_done() {
+        return invalid("the window ended before its faults were over: make it longer");
+    }
     let end = counters(cluster, faulty)?;
     Ok(Loaded { outcome: running.finish()?, begin, end, events: director.events() })
 }

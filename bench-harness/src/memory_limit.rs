@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use crate::children;
+
 /// A control group that lets a process have so much memory and no more: the kernel kills it beyond that.
 ///
 /// Dropping it removes it; its process must have ended by then.
@@ -28,8 +30,10 @@ impl MemoryLimit {
     /// When this machine or this user can't have it, with what would help.
     pub(crate) fn new(pid: u32, bytes: u64) -> anyhow::Result<Self> {
         let version = Version::of(Path::new("/sys/fs/cgroup"))?;
-        let group = version.root.join(format!("hypostyle-bench-{pid}"));
+        let group = version.root.join(format!("{PREFIX}{pid}"));
+        remove_orphans(&version.root);
         fs::create_dir(&group).with_context(|| format!("{}: --memory-limit needs root", group.display()))?;
+        children::register_group(&group);
         let limit = Self { group };
         let write = |file: &str, text: &str| {
             let path = limit.group.join(file);
@@ -49,6 +53,20 @@ impl MemoryLimit {
 impl Drop for MemoryLimit {
     fn drop(&mut self) {
         let _ = fs::remove_dir(&self.group);
+        children::forget_group(&self.group);
+    }
+}
+
+const PREFIX: &str = "hypostyle-bench-";
+
+/// What a killed program left behind: groups of processes that are gone.
+fn remove_orphans(root: &Path) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = fs::remove_dir(entry.path());
+        }
     }
 }
 

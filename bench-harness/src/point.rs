@@ -38,6 +38,9 @@ pub struct Point {
     pub assign: String,
     /// "spread" or "single".
     pub leaders: String,
+    /// How long an operation may wait for its batch to fill, µs.
+    #[serde(default)]
+    pub batch_delay_us: u64,
     /// Slots of a pillar in progress at most.
     pub pipeline: u64,
     /// Rounds between the low and the high watermark.
@@ -172,7 +175,7 @@ impl Point {
             && (self.clients, self.outstanding_per_client, self.payload_bytes, self.reply_bytes)
                 == (other.clients, other.outstanding_per_client, other.payload_bytes, other.reply_bytes)
             && (&self.load, self.offered_ops_per_s) == (&other.load, other.offered_ops_per_s)
-            && self.memory_limit_mb == other.memory_limit_mb
+            && (self.memory_limit_mb, self.generators) == (other.memory_limit_mb, other.generators)
             && (&self.workload, self.records, &self.fault) == (&other.workload, other.records, &other.fault)
             && (self.presign == 0) == (other.presign == 0)
     }
@@ -224,6 +227,7 @@ pub(crate) const SETTING: &[&str] = &[
     "batch_max",
     "assign",
     "leaders",
+    "batch_delay_us",
     "pipeline",
     "window",
     "checkpoint_interval",
@@ -263,6 +267,7 @@ pub(crate) mod tests {
             batch_max: 100,
             assign: "request".into(),
             leaders: "spread".into(),
+            batch_delay_us: 0,
             pipeline: 64,
             window: 128,
             checkpoint_interval: 32,

@@ -174,6 +174,7 @@ impl Job {
     /// # Errors
     /// When configuration or keys can't be read.
     pub(crate) fn part(&self) -> anyhow::Result<Part> {
+        self.load.check(self.keys.len())?;
         let keys = self.keys.iter().map(|pem| SigningKey::from_pem(pem));
         Ok(Part {
             cluster: ClusterConfig::parse(&self.cluster, "the job's cluster.toml")?,

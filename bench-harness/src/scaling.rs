@@ -156,6 +156,7 @@ pub fn run(flags: &ScalingArgs, places: &Places, progress: &Progress) -> anyhow:
     files.write_manifest(&Manifest {
         command: &report.command,
         commit: &report.commit,
+        program: &environment::program(),
         began,
         environment: &report.environment,
         configurations: &recordings.each_ref().map(|recording| settings_alone(recording.cluster())),

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use hypostyle::ReplicaId;
 use hypostyle::config::{self, ClusterConfig, Cores, Count, ReplicaConfig, Threads};
-use hypostyle::crypto::PublicKey;
+use hypostyle::crypto::{PublicKey, sha256};
 use serde::{Deserialize, Serialize};
 
 use crate::choice::{CLIENT_WINDOW_MAX, Choice, Pace, share};
@@ -67,6 +67,8 @@ pub(crate) struct Load {
     pub(crate) duration: Duration,
 }
 
+/// An operation that a worker makes for others has no more bytes.
+const PAYLOAD_MAX: usize = 64 << 20;
 /// Bytes of a request beside payload and signature, generously.
 const REQUEST_OVERHEAD: usize = 256;
 
@@ -94,12 +96,15 @@ impl Setting {
         })
     }
 
-    /// A name for it, different for all settings of one command.
+    /// A name for it, different wherever anything in it differs.
     #[must_use]
     pub(crate) fn name(&self) -> String {
-        let hash = self.cluster.hash().to_string();
-        let Load { clients, pace, payload, .. } = &self.load;
-        format!("p{}-{}-c{clients}{}-b{payload}", self.cluster.pillars, &hash[..8], pace.name())
+        let Self { cluster, threads, load, generators, address, memory_limit, faults } = self;
+        let hash = cluster.hash();
+        let rest = format!("{threads:?}{load:?}{generators:?}{address}{memory_limit:?}{faults:?}");
+        let whole = sha256(&[&hash.0, rest.as_bytes()]).to_string();
+        let Load { clients, pace, payload, .. } = load;
+        format!("p{}-{}-c{clients}{}-b{payload}", cluster.pillars, &whole[..8], pace.name())
     }
 
     /// The `replica.toml` of one replica, which shares the machine with the others: it gets its share of the cores
@@ -190,6 +195,24 @@ impl Load {
     #[must_use]
     pub(crate) fn workload(&self, all_clients: u32) -> Workload {
         Workload::new(self.mix, self.records, all_clients, self.payload)
+    }
+
+    /// What flags can't ask for, but who sends a job can.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn check(&self, keys: usize) -> anyhow::Result<()> {
+        let sends = match self.pace {
+            Pace::Closed { outstanding } => outstanding > 0,
+            Pace::Open { rate, .. } => rate > 0,
+        };
+        anyhow::ensure!(
+            sends && keys > 0 && keys == self.clients as usize,
+            "a job of {} clients with {keys} keys and nothing to send is none",
+            self.clients
+        );
+        anyhow::ensure!(self.records > 0 && self.payload <= PAYLOAD_MAX, "a job with an impossible workload");
+        Ok(())
     }
 
     /// The part of generator `index` of `count`.
@@ -418,7 +441,13 @@ pub(crate) mod tests {
     #[test]
     fn names_tell_settings_of_a_command_apart() {
         let settings = settings("--auth ed25519 --pillars 1,2 --outstanding 1,10 --bundle 1,8");
-        let names: std::collections::BTreeSet<String> = settings.iter().map(Setting::name).collect();
+        let mut names: std::collections::BTreeSet<String> = settings.iter().map(Setting::name).collect();
         assert_eq!(names.len(), 8);
+        let flags = "--auth ed25519 --pillars 1 --outstanding 1 --bundle 1";
+        let others =
+            ["--workers 2", "--fault crash:0@1s", "--workload ycsb-a", "--memory-limit 32MiB", "--warmup 2s"];
+        for other in others {
+            assert!(names.insert(self::settings(&format!("{flags} {other}"))[0].name()), "{other}");
+        }
     }
 }

@@ -110,6 +110,7 @@ impl<'a> Trials<'a> {
         self.files.write_manifest(&Manifest {
             command: &std::env::args().collect::<Vec<_>>(),
             commit: &environment::commit(),
+            program: &environment::program(),
             began: self.began,
             environment: &self.environment,
             configurations: &self.configurations,

@@ -2,7 +2,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
@@ -45,6 +45,8 @@ pub(crate) fn spawn(program: &Path, listen: SocketAddr, log: &Path) -> anyhow::R
 
 /// An order waits this long at most before it is looked at.
 const POLL: Duration = Duration::from_millis(1);
+/// Who connects says within this time what for: others wait.
+const JOB_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn serve(stream: TcpStream) -> anyhow::Result<()> {
     let mut line = Line::new(stream)?;
@@ -57,9 +59,10 @@ fn serve(stream: TcpStream) -> anyhow::Result<()> {
 }
 
 fn load(line: &mut Line) -> anyhow::Result<()> {
+    let deadline = Instant::now() + JOB_TIMEOUT;
     let job = loop {
         match line.hear()? {
-            None => {}
+            None => anyhow::ensure!(Instant::now() < deadline, "no job within {JOB_TIMEOUT:?}"),
             Some(Tell::Job(job)) => break job,
             Some(other) => anyhow::bail!("{other:?} before a job"),
         }

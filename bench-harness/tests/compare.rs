@@ -301,8 +301,7 @@ fn two_results_of_ours_are_compared() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let measure = |name: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hypostyle-bench"));
-        let flags =
-            "run --auth ed25519 --clients 1 --outstanding 5 --warmup 20ms --duration 100ms --repeat 5 --out";
+        let flags = "run --auth ed25519 --clients 1 --outstanding 5 --warmup 20ms --duration 100ms --repeat 5 --accept-marks --out";
         let output =
             command.args(flags.split(' ')).arg(directory.path().join(name)).output().expect("starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

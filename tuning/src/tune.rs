@@ -214,6 +214,10 @@ fn check_usage(flags: &RunArgs, matches: &ArgMatches) -> anyhow::Result<()> {
         ("profile", "it makes one"),
         ("rate", "it finds what the most throughput is"),
         ("fault", "a profile is for replicas that work"),
+        ("workload", "a profile is of the null service"),
+        ("memory_limit", "a profile doesn't keep it"),
+        ("generators", "a profile doesn't keep it"),
+        ("worker", "a profile doesn't keep it"),
     ] {
         if is_given(matches, flag) {
             return usage(format!("--{flag} is a flag of `hypostyle-bench run`: leave it out here, {why}"));

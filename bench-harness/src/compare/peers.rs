@@ -90,6 +90,7 @@ pub fn peers(
     files.write_manifest(&Manifest {
         command: &report.command,
         commit: &report.commit,
+        program: &environment::program(),
         began,
         environment: &report.environment,
         configurations: &[configuration],

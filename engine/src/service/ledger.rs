@@ -1,6 +1,5 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use hypostyle_crypto::sha256;
@@ -112,14 +111,14 @@ impl Ledger {
     fn answer(&mut self, context: &Context, operation: &str) -> Result<String, String> {
         let words: Vec<&str> = operation.split(' ').collect();
         match words[..] {
-            ["pay", to, amount] => self.pay(context, number(to)?, number(amount)?, operation),
+            ["pay", to, amount] => self.pay(context, account(to)?, number(amount)?, operation),
             ["balance", account] => {
-                let balance = self.0.balances.get(number::<usize>(account)?);
+                let balance = self.0.balances.get(self::account(account)?);
                 balance.map(u64::to_string).ok_or_else(|| "no such account".to_owned())
             }
             ["head"] => self.0.blocks.back().map(Block::to_string).ok_or_else(|| "no block yet".to_owned()),
             ["block", height] => {
-                let height: u64 = number(height)?;
+                let height = number(height)?;
                 let found = self.0.blocks.iter().find(|block| block.height == height);
                 found.map(Block::to_string).ok_or_else(|| "no such block is kept".to_owned())
             }
@@ -233,8 +232,13 @@ fn digest(from: &mut dyn Read) -> io::Result<Digest> {
     Ok(Digest(bytes))
 }
 
-fn number<T: FromStr>(text: &str) -> Result<T, String> {
+fn number(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| USAGE.to_owned())
+}
+
+/// The same answer whatever a machine's word.
+fn account(text: &str) -> Result<usize, String> {
+    usize::try_from(number(text)?).map_err(|_| "no such account".to_owned())
 }
 
 #[cfg(test)]
